@@ -1,0 +1,88 @@
+"""`invite` and `join`: a site enters a network by a one-time token."""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from syncnode.cli.arguments import Commands, add_command, settings_of
+from syncnode.cli.progress import Progress
+from syncnode.cli.terminal import EXIT_DONE, EXIT_NOT_DONE, counted, notice, printable
+
+if TYPE_CHECKING:
+    from syncnode.reports import Invitation, JoinPreview, JoinReport
+
+
+def add_commands(commands: Commands) -> None:
+    invite = add_command(
+        commands, "invite", help="print a one-time token that lets a site join here"
+    )
+    invite.add_argument("name", metavar="NAME", help="the name of the site that is to join")
+    invite.add_argument("--peer", action="store_true", help="beside this site, not below it")
+    invite.add_argument("--url", help="https://host:port that goes into the token, if not ours")
+    invite.set_defaults(run=_invite)
+
+    join = add_command(commands, "join", help="enter the network of whoever made the token")
+    join.add_argument("token", metavar="TOKEN", help="what `syncnode invite` printed")
+    join.add_argument("--yes", action="store_true", help="ask nothing, also when rows differ")
+    join.set_defaults(run=_join)
+
+
+def _invite(arguments: argparse.Namespace) -> int:
+    from syncnode.topology import name_fault, url_fault
+    from syncproto.errors import ConfigError
+
+    if fault := name_fault(arguments.name):
+        raise ConfigError(f"NAME: {fault}")
+    if arguments.url and (fault := url_fault(arguments.url)):
+        raise ConfigError(f"--url: {fault}")
+    settings = settings_of(arguments)
+    from syncnode import operations
+
+    invitation: Invitation = operations.invite(
+        settings,
+        arguments.name,
+        role="peer" if arguments.peer else "child",
+        url=arguments.url,
+    )
+    print(invitation.token)
+    notice(
+        f"with this token {invitation.name} joins as {invitation.role} at {invitation.url}, "
+        f"once, until {invitation.valid_until}"
+    )
+    return EXIT_DONE
+
+
+def _join(arguments: argparse.Namespace) -> int:
+    settings = settings_of(arguments)
+    from syncnode import operations
+
+    with Progress() as progress:
+
+        def confirm(preview: "JoinPreview") -> bool:
+            progress.clear()
+            return arguments.yes or _confirmed(preview)
+
+        report: JoinReport = operations.join(
+            settings, arguments.token, confirm=confirm, progress=progress
+        )
+    if not report.joined:
+        notice("not joined; nothing was changed")
+        return EXIT_NOT_DONE
+    network = f" of {report.network}" if report.network else ""
+    notice(f"{settings.name} is a {report.role}{network} at {report.inviter} ({report.url}) now")
+    return EXIT_DONE
+
+
+def _confirmed(preview: "JoinPreview") -> bool:
+    """Ask whether to go on; without a terminal the answer is no."""
+    notice(
+        f"{counted(preview.different, 'row')} differ from those of {preview.inviter}; "
+        f"{preview.same} are the same, {preview.only_here} only here, "
+        f"{preview.only_there} only there. Of two values the later one stays, the other one "
+        "goes on record"
+    )
+    if not sys.stdin.isatty():
+        notice("there is no terminal to ask; join with --yes to go on")
+        return False
+    print(f"Join {printable(preview.inviter)}? [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

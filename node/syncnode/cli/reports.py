@@ -1,0 +1,201 @@
+"""`status`, `peers`, `log`, `conflicts`, `parked`: the truth, for people and for programs."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from syncnode.cli.arguments import Commands, add_command, add_json, settings_of
+from syncnode.cli.terminal import EXIT_DONE, counted, json_result, notice, result, table
+
+if TYPE_CHECKING:
+    from syncnode.reports import (
+        ConflictReport,
+        LogEntry,
+        ParkedReport,
+        PeerReport,
+        StatusReport,
+    )
+
+LOG_ENTRIES = 100  # the ledger has years of them; the latest are what one looks for
+
+
+def add_commands(commands: Commands) -> None:
+    status = add_command(commands, "status", help="say what is synchronised and what is not")
+    peers = add_command(commands, "peers", help="list the sites that this one exchanges with")
+    log = add_command(commands, "log", help="list the changesets seen here, the latest last")
+    conflicts = add_command(commands, "conflicts", help="list the values that lost, and to what")
+    parked = add_command(commands, "parked", help="list the rows that cannot be written here yet")
+    log.add_argument(
+        "--limit",
+        metavar="N",
+        type=_count,
+        default=LOG_ENTRIES,
+        help=f"the latest N (default {LOG_ENTRIES}; 0 for all)",
+    )
+    for command, run in (
+        (status, _status),
+        (peers, _peers),
+        (log, _log),
+        (conflicts, _conflicts),
+        (parked, _parked),
+    ):
+        add_json(command)
+        command.set_defaults(run=run)
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    settings = settings_of(arguments)
+    from syncnode import operations
+
+    report: StatusReport = operations.status(settings)
+    if arguments.json:
+        json_result(report)
+        return EXIT_DONE
+    result(f"site       {report.name} ({report.site}, incarnation {report.incarnation})")
+    result(f"network    {report.network or '-'}")
+    result(f"url        {report.url or 'none: it calls others'}")
+    result(f"database   {report.database}, {counted(report.tables, 'table')}")
+    result(f"serving    {'yes' if report.serving else 'no'}")
+    result(f"in sync    {'yes' if report.in_sync else 'no'}")
+    result(f"pending    {counted(report.pending, 'row')}")
+    result(f"parked     {counted(report.parked, 'row')}")
+    result(f"conflicts  {report.conflicts}")
+    for note in report.notes:
+        result(f"note       {note}")
+    if report.parked_rows:
+        result()
+        _print_parked(report.parked_rows)
+        if report.parked > len(report.parked_rows):
+            result(f"and {report.parked - len(report.parked_rows)} more: syncnode parked")
+    if report.peers:
+        result()
+        _print_peers(report.peers)
+    return EXIT_DONE
+
+
+def _peers(arguments: argparse.Namespace) -> int:
+    settings = settings_of(arguments)
+    from syncnode import operations
+
+    peers: tuple[PeerReport, ...] = tuple(operations.peers(settings))
+    if arguments.json:
+        json_result(list(peers))
+    elif peers:
+        _print_peers(peers)
+    else:
+        notice("no peers yet; `syncnode invite` or `syncnode join` makes one")
+    return EXIT_DONE
+
+
+def _log(arguments: argparse.Namespace) -> int:
+    settings = settings_of(arguments)
+    from syncnode import operations
+
+    # Newest first from the ledger, so that a limit keeps the latest; shown as they came.
+    entries: list[LogEntry] = list(operations.log(settings, entries_max=arguments.limit or None))
+    entries.reverse()
+    if arguments.json:
+        json_result(entries)
+        return EXIT_DONE
+    table(
+        ("arrived", "from", "origin", "seq", "written", "rows", "tables"),
+        [
+            (
+                entry.arrived,
+                entry.sender or "here",
+                entry.origin if entry.incarnation <= 1 else f"{entry.origin}~{entry.incarnation}",
+                entry.seq,
+                entry.written,
+                entry.rows,
+                ", ".join(f"{name} {rows}" for name, rows in entry.rows_by_table.items()),
+            )
+            for entry in entries
+        ],
+    )
+    if arguments.limit and len(entries) == arguments.limit:
+        notice(f"these are the latest {arguments.limit}; --limit 0 shows all")
+    return EXIT_DONE
+
+
+def _conflicts(arguments: argparse.Namespace) -> int:
+    settings = settings_of(arguments)
+    from syncnode import operations
+
+    conflicts: list[ConflictReport] = list(operations.conflicts(settings))
+    if arguments.json:
+        json_result(conflicts)
+        return EXIT_DONE
+    if not conflicts:
+        notice("no conflicts")
+        return EXIT_DONE
+    table(
+        ("table", "row", "column", "kept", "by", "written", "lost", "by", "written", "done"),
+        [
+            (
+                conflict.table,
+                conflict.row,
+                conflict.column,
+                _shown(conflict.kept),
+                conflict.kept_by,
+                conflict.kept_written,
+                _shown(conflict.lost),
+                conflict.lost_by,
+                conflict.lost_written,
+                conflict.done,
+            )
+            for conflict in conflicts
+        ],
+    )
+    return EXIT_DONE
+
+
+def _parked(arguments: argparse.Namespace) -> int:
+    settings = settings_of(arguments)
+    from syncnode import operations
+
+    parked: tuple[ParkedReport, ...] = tuple(operations.parked(settings))
+    if arguments.json:
+        json_result(list(parked))
+    elif parked:
+        _print_parked(parked)
+    else:
+        notice("nothing is parked")
+    return EXIT_DONE
+
+
+def _print_peers(peers: "tuple[PeerReport, ...]") -> None:
+    table(
+        ("peer", "role", "url", "last exchange", "pending", "equal", "problem"),
+        [
+            (
+                peer.name,
+                peer.role,
+                peer.url or "calls us",
+                peer.last_exchange or "never",
+                peer.pending,
+                peer.equal,
+                peer.problem,
+            )
+            for peer in peers
+        ],
+    )
+
+
+def _print_parked(parked: "tuple[ParkedReport, ...]") -> None:
+    """Each row with its values: what a person needs in order to decide."""
+    for row in parked:
+        result(f"{row.table} {row.row}: {row.reason}: {row.detail}")
+        if row.waits_for:
+            result(f"    waits for {row.waits_for}")
+        result(f"    written by {row.written_by}, {row.written}")
+        for column, value in row.values.items():
+            result(f"    {column} = {_shown(value)}")
+
+
+def _shown(value: str | None) -> str:
+    return "NULL" if value is None else value
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of entries; write, say, 20")
+    return int(text)

@@ -1,0 +1,99 @@
+"""`init` and `uninstall`: a database becomes a site, and stops being one."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from syncnode.cli.arguments import Commands, add_command, settings_of
+from syncnode.cli.progress import Progress
+from syncnode.cli.terminal import EXIT_DONE, counted, notice, result
+
+if TYPE_CHECKING:
+    from syncnode.reports import InitReport, UninstallReport
+
+
+def add_commands(commands: Commands) -> None:
+    init = add_command(commands, "init", help="make a site of a database")
+    init.add_argument(
+        "--database",
+        metavar="URL",
+        help="sqlite:///FILE or mysql+pymysql://USER:PASSWORD@HOST/DATABASE "
+        "(or $SYNCNODE_DATABASE, which keeps a password out of the file)",
+    )
+    init.add_argument("--name", required=True, help="what people call this site")
+    init.add_argument("--listen", metavar="HOST:PORT", help="where children and peers reach it")
+    init.add_argument("--url", help="https://host:port that others call, if not --listen")
+    init.add_argument("--topology", metavar="PATH", help="the file that declares the network")
+    init.add_argument(
+        "--only",
+        metavar="TABLE",
+        action="append",
+        default=[],
+        help="take this table and what it refers to, no others; may be repeated",
+    )
+    init.add_argument(
+        "--exclude",
+        metavar="TABLE",
+        action="append",
+        default=[],
+        help="leave this table out; may be repeated",
+    )
+    init.add_argument(
+        "--dry-run", action="store_true", help="print the plan and its SQL, change nothing"
+    )
+    init.set_defaults(run=_init)
+
+    uninstall = add_command(
+        commands, "uninstall", help="remove triggers and sidecar; keep the data and the files"
+    )
+    uninstall.add_argument(
+        "--force", action="store_true", help="also when changes made here have reached nobody"
+    )
+    uninstall.set_defaults(run=_uninstall)
+
+
+def _init(arguments: argparse.Namespace) -> int:
+    from syncnode import new_config
+    from syncnode.config import config_path
+
+    path = config_path(arguments.config)
+    settings = new_config.new_settings(
+        path,
+        name=arguments.name,
+        database=arguments.database,
+        listen=arguments.listen,
+        url=arguments.url,
+        topology=arguments.topology,
+        only=tuple(arguments.only),
+        exclude=tuple(arguments.exclude),
+    )
+    if not arguments.dry_run:
+        new_config.refuse_existing(path)
+    from syncnode import operations
+
+    with Progress() as progress:
+        report: InitReport = operations.initialise(
+            settings, dry_run=arguments.dry_run, progress=progress
+        )
+    result(report.plan)
+    if arguments.dry_run:
+        result()
+        result(";\n".join([*report.statements, ""]).rstrip("\n"))
+    for warning in report.warnings:
+        notice(warning)
+    if arguments.dry_run:
+        notice("nothing was changed")
+    else:
+        notice(f"{settings.name} is a site now; its settings are in {path}")
+    return EXIT_DONE
+
+
+def _uninstall(arguments: argparse.Namespace) -> int:
+    settings = settings_of(arguments)
+    from syncnode import operations
+
+    report: UninstallReport = operations.uninstall(settings, force=arguments.force)
+    notice(
+        f"removed {counted(report.triggers, 'trigger')} and {counted(report.tables, 'table')} "
+        f"from {settings.shown_database}; kept {', '.join(report.files_kept) or 'no file'}"
+    )
+    return EXIT_DONE

@@ -1,0 +1,123 @@
+"""What the node asks of a database engine."""
+
+import enum
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from syncproto.errors import StoreError
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
+
+    from syncnode.database import Transaction
+    from syncnode.schema.plan import ColumnPlan, TablePlan
+
+
+class Mode(enum.Enum):
+    """What a transaction is for, and so what it sees."""
+
+    READ = "read"
+    WRITE = "write"
+    SNAPSHOT = "snapshot"
+
+
+class Dialect(Protocol):
+    """Where engines differ.
+
+    Attributes:
+        name: "sqlite" or "mysql".
+        mark: The driver's mark for a parameter.
+        errors: The driver's exceptions.
+        blob, big, word: Types of sidecar columns: bytes, 64-bit integers, short texts.
+        upsert_is_replace: REPLACE INTO is the engine's own way to write a row whole.
+    """
+
+    name: str
+    mark: str
+    errors: tuple[type[Exception], ...]
+    blob: str
+    big: str
+    word: str
+    table_options: str
+
+    def quote(self, name: str) -> str:
+        """A name as an identifier in statements that take parameters."""
+        ...
+
+    def create_engine(self, url: str, *, pool_size: int) -> "Engine": ...
+
+    def connect(self, url: str) -> Any: ...
+
+    def begin(self, tx: "Transaction", mode: Mode) -> None: ...
+
+    def commit(self, tx: "Transaction") -> None: ...
+
+    def exclusive(self, tx: "Transaction", mode: Mode) -> AbstractContextManager[None]:
+        """Keep other processes of the node from sealing or applying meanwhile."""
+        ...
+
+    def explained(self, error: Exception) -> StoreError:
+        """The error in words for the database's operator."""
+        ...
+
+    def damaged_text_as_bytes(
+        self, connection: Any, error: Exception
+    ) -> AbstractContextManager[None]:
+        """Read again what `error` says cannot be read as text, damaged texts as bytes; raises
+        `error` if it is another one."""
+        ...
+
+    def refusal(self, error: Exception) -> tuple[str, str] | None:
+        """Why the engine refused one row, as (reason, detail); None if it was not the row."""
+        ...
+
+    def lock_rows(
+        self, tx: "Transaction", table: "TablePlan", keys: Sequence[Sequence[Any]]
+    ) -> None:
+        """Lock rows by primary key, in key order, or raise a transient error soon."""
+        ...
+
+    def applying(self, tx: "Transaction", number: int) -> None:
+        """Tell capture that the node writes table `number` now; 0 when it is done."""
+        ...
+
+    def capture_paused(self, tx: "Transaction", number: int) -> AbstractContextManager[None]:
+        """Bulk goes into table `number` without even asking its capture triggers to keep quiet,
+        where the engine lets nobody else write meanwhile."""
+        ...
+
+    def checks_off(self, tx: "Transaction", off: bool) -> None:
+        """Let rows come before the parents that come in the same transaction.
+
+        Only for rows whose parents were checked by us. SQLite checks at the commit whatever
+        is said here.
+        """
+        ...
+
+    def next_local_key(self, tx: "Transaction", table: "TablePlan") -> int:
+        """The lowest integer that the engine would give to the next row, or above."""
+        ...
+
+    def read_expression(self, column: "ColumnPlan", expression: str) -> str:
+        """SQL that reads a column exactly."""
+        ...
+
+    def to_wire(self, column: "ColumnPlan") -> Any:
+        """A function from what the driver reads to a wire value; None for identity."""
+        ...
+
+    def from_wire(self, column: "ColumnPlan") -> Any:
+        """A function from a wire value to what the driver writes; None for identity.
+
+        The function raises `Unfit` for a value that the column cannot hold exactly.
+        """
+        ...
+
+    def durability(self, tx: "Transaction") -> str | None:
+        """Why a commit here may be forgotten in a power cut; None if it is durable."""
+        ...
+
+
+class Unfit(Exception):
+    """A value that a column cannot hold exactly; the text says why."""

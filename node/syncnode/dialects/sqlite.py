@@ -1,0 +1,274 @@
+"""SQLite: one writer at a time, so a writing transaction is the lock."""
+
+import contextlib
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any
+
+from syncnode.dialects.base import Mode, Unfit
+from syncnode.dialects.names import quote_sqlite
+from syncproto.errors import StoreError
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
+
+    from syncnode.database import Transaction
+    from syncnode.schema.plan import ColumnPlan, TablePlan
+
+BUSY_MS = 5_000  # how long to wait for the application's own writing transaction
+CACHE_KIB = 16_384  # measured: below this, large batches spill; above, memory grows for nothing
+EXACT_INTEGERS = 1 << 53  # from here on a float does not tell neighbours apart
+VERSION_MIN = (3, 35, 0)  # RETURNING, upsert, window functions
+
+
+class KeyedConnection(sqlite3.Connection):
+    """A connection with the function `syncnode_key(text)`: the row key of a canonical UUID.
+
+    Clocks of a bulk are then written by one INSERT ... SELECT, at less than half of what it
+    costs to carry each row through Python and back. The function does not check its texts; it
+    keeps them in `keyed`, for the caller to check them all at once.
+    """
+
+    keyed: list[str]
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        keyed: list[str] = []
+        self.keyed = keyed
+        keep, bytes_of = keyed.append, bytes.fromhex
+
+        def key(text: str) -> bytes:
+            keep(text)
+            return bytes_of(text.replace("-", ""))
+
+        self.create_function("syncnode_key", 1, key)
+
+
+class SqliteDialect:
+    """See `Dialect`."""
+
+    name = "sqlite"
+    mark = "?"
+    errors: tuple[type[Exception], ...] = (sqlite3.Error, sqlite3.Warning)
+    blob = "BLOB"
+    big = "INTEGER"
+    word = "TEXT"
+    table_options = ""
+
+    def quote(self, name: str) -> str:
+        return quote_sqlite(name)
+
+    def create_engine(self, url: str, *, pool_size: int) -> "Engine":
+        import sqlalchemy
+        from sqlalchemy.pool import QueuePool
+
+        return sqlalchemy.create_engine(
+            "sqlite://",
+            creator=lambda: self.connect(url),
+            poolclass=QueuePool,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_reset_on_return="rollback",
+        )
+
+    def connect(self, url: str) -> sqlite3.Connection:
+        path = path_of(url)
+        if sqlite3.sqlite_version_info < VERSION_MIN:
+            raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old: 3.35 is needed")
+        # mode=rw: a mistyped path must not make an empty database.
+        connection = sqlite3.connect(
+            f"file:{_escaped(path)}?mode=rw",
+            uri=True,
+            timeout=BUSY_MS / 1000,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=512,
+            factory=KeyedConnection,
+        )
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA foreign_keys=ON")
+        # EXTRA is FULL in WAL mode, and in the other modes also syncs the directory, without
+        # which a power cut can bring a finished rollback journal back (SQLite's documentation
+        # of PRAGMA synchronous).
+        cursor.execute("PRAGMA synchronous=EXTRA")
+        cursor.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+        return connection
+
+    def begin(self, tx: "Transaction", mode: Mode) -> None:
+        if mode is Mode.READ:
+            tx.execute("BEGIN")
+            return
+        tx.execute("BEGIN IMMEDIATE")
+        tx.execute("PRAGMA defer_foreign_keys=ON")
+
+    def commit(self, tx: "Transaction") -> None:
+        tx.execute("COMMIT")
+
+    @contextlib.contextmanager
+    def exclusive(self, tx: "Transaction", mode: Mode) -> Iterator[None]:
+        yield
+
+    def explained(self, error: Exception) -> StoreError:
+        text = str(error)
+        if "locked" in text or "busy" in text:
+            return StoreError(
+                "the database is locked by another program's long transaction; trying again "
+                "will do once that has ended",
+                transient=True,
+            )
+        if "disk is full" in text:
+            return StoreError(
+                "the disk is full: nothing was changed; free some space and it goes on by itself",
+                transient=True,
+            )
+        if "unable to open" in text:
+            return StoreError(
+                "the database file does not exist or cannot be opened: check its path"
+            )
+        if "readonly" in text:
+            return StoreError(
+                "the database file is read-only for this user: give it the right to write the "
+                "file and its folder"
+            )
+        if "not a database" in text:
+            return StoreError("the file is not a SQLite database: check its path")
+        return StoreError(f"SQLite says: {text}")
+
+    @contextlib.contextmanager
+    def damaged_text_as_bytes(self, connection: Any, error: Exception) -> Iterator[None]:
+        # SQLite keeps whatever bytes it is given as text, also such as are no UTF-8. They
+        # travel as bytes: exactly, and refused where a column takes text only.
+        if "Could not decode to UTF-8" not in str(error):
+            raise error
+        usual = connection.text_factory
+        connection.text_factory = _text_or_bytes
+        try:
+            yield
+        finally:
+            connection.text_factory = usual
+
+    def refusal(self, error: Exception) -> tuple[str, str] | None:
+        text = str(error)
+        if isinstance(error, sqlite3.IntegrityError):
+            for start, reason in (
+                ("UNIQUE constraint failed: ", "unique clash"),
+                ("NOT NULL constraint failed: ", "not null"),
+                ("CHECK constraint failed: ", "check constraint"),
+                ("FOREIGN KEY constraint failed", "missing parent"),
+                ("datatype mismatch", "type does not fit"),
+                ("cannot store ", "type does not fit"),
+            ):
+                if text.startswith(start):
+                    return reason, text.removeprefix(start)
+            # RAISE(ABORT, ...) of a trigger: the application's own words.
+            return "trigger", text
+        if isinstance(error, sqlite3.DataError | OverflowError):
+            return "type does not fit", text
+        return None
+
+    def lock_rows(
+        self, tx: "Transaction", table: "TablePlan", keys: Sequence[Sequence[Any]]
+    ) -> None:
+        """The writing transaction holds them all."""
+
+    def applying(self, tx: "Transaction", number: int) -> None:
+        tx.execute("UPDATE syncnode_flag SET applying=?", (number,))
+
+    @contextlib.contextmanager
+    def capture_paused(self, tx: "Transaction", number: int) -> Iterator[None]:
+        # A quiet trigger costs a fifth of the row it is quiet about. DDL is part of the
+        # transaction, which nobody else can write beside or see into; if it does not commit,
+        # the triggers were never gone.
+        paused = tx.rows(
+            "SELECT name, sql FROM sqlite_master WHERE type='trigger' AND name IN (?, ?)",
+            (f"syncnode_t{number}_insert", f"syncnode_t{number}_replace"),
+        )
+        for name, _ in paused:
+            tx.execute(f"DROP TRIGGER {name}")
+        yield
+        for _, sql in paused:
+            tx.execute(sql)
+
+    def checks_off(self, tx: "Transaction", off: bool) -> None:
+        """Foreign keys are deferred to the commit."""
+
+    def next_local_key(self, tx: "Transaction", table: "TablePlan") -> int:
+        assert table.local_key is not None, "only counted keys are given here"
+        column, name = quote_sqlite(table.local_key), quote_sqlite(table.name)
+        highest = tx.value(f"SELECT max({column}) FROM {name}") or 0
+        if table.autoincrement:
+            used = tx.value("SELECT seq FROM sqlite_sequence WHERE name=?", (table.name,))
+            highest = max(highest, used or 0)
+        return max(int(highest), 0) + 1
+
+    def read_expression(self, column: "ColumnPlan", expression: str) -> str:
+        return expression
+
+    def to_wire(self, column: "ColumnPlan") -> Callable[[Any], Any] | None:
+        if column.kind == "decimal" and column.scale is not None:
+            return _Decimals(column.scale)
+        return None
+
+    def from_wire(self, column: "ColumnPlan") -> Callable[[Any], Any] | None:
+        if column.kind == "decimal":
+            return _exact_decimal
+        # An integer over 64 bits is refused by the driver itself, with an OverflowError.
+        return None
+
+    def durability(self, tx: "Transaction") -> str | None:
+        mode = tx.value("PRAGMA journal_mode")
+        if mode in ("off", "memory"):
+            return (
+                f"journal_mode is {mode}: a power cut can destroy the database; run "
+                "PRAGMA journal_mode=WAL once"
+            )
+        return None
+
+
+def path_of(url: str) -> str:
+    """The file that a SQLite URL names."""
+    path = url.partition("://")[2].removeprefix("/")
+    return path.partition("?")[0]
+
+
+def _escaped(path: str) -> str:
+    return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+
+
+class _Decimals:
+    """A number as the text that the column's declared scale makes of it, if that loses nothing.
+
+    SQLite makes the same number of it again.
+    """
+
+    def __init__(self, scale: int) -> None:
+        self._unit = Decimal(1).scaleb(-scale)
+
+    def __call__(self, value: Any) -> Any:
+        if not isinstance(value, int | float) or abs(value) >= EXACT_INTEGERS:
+            return value
+        exact = Decimal(repr(value))
+        text = exact.quantize(self._unit)
+        return str(text) if text == exact else value
+
+
+def _exact_decimal(value: Any) -> Any:
+    """SQLite keeps a decimal as a float: only those that survive are written."""
+    if not isinstance(value, str):
+        return value
+    try:
+        exact = Decimal(value)
+        held = Decimal(repr(float(value)))
+    except (InvalidOperation, ValueError, OverflowError):
+        return value
+    if exact != held and exact != exact.to_integral_value():
+        raise Unfit(f"SQLite would round the decimal {value[:40]}")
+    return value
+
+
+def _text_or_bytes(raw: bytes) -> str | bytes:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return bytes(raw)

@@ -1,0 +1,188 @@
+"""What `init` makes: settings from its command line, and the file that holds them."""
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+
+from syncnode.config import (
+    DATABASE_VARIABLE,
+    EVERY_MS,
+    Limits,
+    Settings,
+    address_of,
+    listen_fault,
+    within_network,
+)
+from syncnode.database_url import DATABASE_EXAMPLES, absolute_database, database_fault
+from syncnode.toml_reader import duration_text, shown
+from syncnode.topology import (
+    EVERY_TABLE,
+    TableChoice,
+    name_fault,
+    read_topology,
+    table_name_fault,
+    url_fault,
+)
+from syncproto.errors import ConfigError
+
+_FLAG_BY_KEY = {"name": "--name", "url": "--url", "tables": "--only, --exclude"}
+
+
+def new_settings(
+    path: Path,
+    *,
+    name: str,
+    database: str | None,
+    listen: str | None = None,
+    url: str | None = None,
+    topology: str | None = None,
+    only: tuple[str, ...] = (),
+    exclude: tuple[str, ...] = (),
+    environment: Mapping[str, str] = os.environ,
+) -> Settings:
+    """What `init` is told on its command line; relative paths are relative to the current folder.
+
+    Key and anchor lie beside the file. Nothing is read but the topology, and nothing written.
+
+    Raises:
+        ConfigError: A value is impossible; the text has a line for every fault.
+    """
+    path = path.absolute()
+    given = environment.get(DATABASE_VARIABLE)
+    faults = [
+        _flag_fault("--name", name_fault(name)),
+        _flag_fault("--listen", listen and listen_fault(listen)),
+        _flag_fault("--url", url and url_fault(url)),
+        *(_flag_fault("--only", table_name_fault(table)) for table in only),
+        *(_flag_fault("--exclude", table_name_fault(table)) for table in exclude),
+    ]
+    for table in sorted(set(only) & set(exclude)):
+        faults.append(f"--exclude: {shown(table)} is named by --only too; keep one of the two")
+    if database and given and database != given:
+        faults.append(f"--database: {DATABASE_VARIABLE} names another database; unset one of them")
+    elif not database and not given:
+        faults.append(f"--database: is missing; write, say, {DATABASE_EXAMPLES}")
+    chosen = database or given or ""
+    if chosen:
+        faults.append(_flag_fault("--database", database_fault(chosen)))
+    network = read_topology(Path(topology).absolute()) if topology else None
+    settings = Settings(
+        path=path,
+        name=name,
+        database=absolute_database(chosen, Path.cwd()),
+        database_given=database is not None,
+        key=path.parent / "site.key",
+        anchor=path.parent / "site.anchor",
+        listen=address_of(listen) if listen and not listen_fault(listen) else None,
+        public_url=url,
+        topology=network,
+        tables=TableChoice(tuple(dict.fromkeys(only)) or None, tuple(dict.fromkeys(exclude))),
+    )
+    settings, network_faults = within_network(settings)
+    faults.extend(f"{_FLAG_BY_KEY[key[0]]}: {text}" for key, text in network_faults)
+    if any(faults):
+        raise ConfigError("\n".join(fault for fault in faults if fault))
+    return settings
+
+
+def write_settings(path: Path, settings: Settings) -> None:
+    """Make the file that `read_settings` reads back as `settings`, for its owner's eyes alone.
+
+    The folder is made when it is missing. What stands at its default is left out.
+
+    Raises:
+        ConfigError: There is such a file already, or it cannot be written; nothing was changed.
+    """
+    text = _settings_text(settings)
+    descriptor = None
+    try:
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+    except FileExistsError as error:
+        taken = path.parent if error.filename == str(path.parent) else path
+        raise ConfigError(_exists_text(taken)) from error
+    except (OSError, UnicodeEncodeError) as error:
+        if descriptor is not None:
+            with contextlib.suppress(OSError):  # the first error is the one to report
+                path.unlink()
+        reason = error.strerror if isinstance(error, OSError) else "its text is not Unicode"
+        raise ConfigError(f"{path}: cannot be written ({reason})") from error
+
+
+def refuse_existing(path: Path) -> None:
+    """Raise before anything is done when `write_settings` would refuse to overwrite.
+
+    Raises:
+        ConfigError: There is something at `path`.
+    """
+    if os.path.lexists(path):
+        raise ConfigError(_exists_text(path))
+
+
+def _settings_text(settings: Settings) -> str:
+    lines = [
+        "# This site, for syncnode. It may hold a password: keep it to yourself.",
+        f"name = {_quoted(settings.name)}",
+    ]
+    if settings.database_given:
+        lines.append(f"database = {_quoted(settings.database)}")
+    else:
+        lines.append(f"# database: from the environment, {DATABASE_VARIABLE}")
+    if settings.listen:
+        lines.append(f"listen = {_quoted(str(settings.listen))}")
+    network = settings.topology
+    site = network.sites_by_name.get(settings.name) if network else None
+    if settings.public_url and settings.public_url != (site.url if site else None):
+        lines.append(f"url = {_quoted(settings.public_url)}")
+    lines.append(f"key = {_quoted(str(settings.key))}")
+    lines.append(f"anchor = {_quoted(str(settings.anchor))}")
+    if network:
+        lines.append(f"topology = {_quoted(str(network.path))}")
+    if settings.every_ms != ((site.every_ms if site else None) or EVERY_MS):
+        lines.append(f"every = {_quoted(duration_text(settings.every_ms))}")
+    return "\n".join([*lines, *_limits_lines(settings), *_tables_lines(settings), ""])
+
+
+def _limits_lines(settings: Settings) -> list[str]:
+    lines = []
+    for limit in fields(Limits):
+        value = getattr(settings.limits, limit.name)
+        if value == limit.default:
+            continue
+        if limit.name.endswith("_ms_max"):
+            key = limit.name.removesuffix("_ms_max") + "_max"
+            lines.append(f"{key} = {_quoted(duration_text(value))}")
+        else:
+            lines.append(f"{limit.name} = {value}")
+    return ["", "[limits]", *lines] if lines else []
+
+
+def _tables_lines(settings: Settings) -> list[str]:
+    there = settings.topology.tables if settings.topology else EVERY_TABLE
+    lines = []
+    if settings.tables.only and settings.tables.only != there.only:
+        lines.append(f"only = [{', '.join(map(_quoted, settings.tables.only))}]")
+    if settings.tables.exclude and settings.tables.exclude != there.exclude:
+        lines.append(f"exclude = [{', '.join(map(_quoted, settings.tables.exclude))}]")
+    return ["", "[tables]", *lines] if lines else []
+
+
+def _quoted(text: str) -> str:
+    # JSON's strings are TOML's, but for DEL, which TOML wants escaped.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _exists_text(path: Path) -> str:
+    return f"{path}: is there already and is not overwritten; move it away, or name another file"
+
+
+def _flag_fault(flag: str, fault: str | None) -> str | None:
+    return f"{flag}: {fault}" if fault else None

@@ -1,0 +1,410 @@
+"""`invite` and `join`, on both sides: how a site enters a network.
+
+The joining site asks before it changes anything: it compares what both sides hold, and only
+then uses the invitation up. The inviter writes the new peer down and marks the invitation used
+in one transaction, so a token lets one site in, once; the same site may repeat its request, for
+the answer may have been lost.
+"""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from syncnode.identity import (
+    SECRET_BYTES,
+    SiteKey,
+    Token,
+    decode_token,
+    encode_token,
+    fits,
+    load_key,
+    site_id_of_key,
+)
+from syncnode.operations.content import compared, contents, row_count, row_hashes
+from syncnode.operations.site import open_replica
+from syncnode.peers import Peer, put_peer, read_peers
+from syncnode.replica import wall_clock_ms
+from syncnode.reports import Invitation, JoinPreview, JoinReport
+from syncnode.texts import utc_text
+from syncproto.errors import (
+    ConfigError,
+    RefusedError,
+    UnexpectedMessageError,
+)
+from syncproto.identity import RowKey, SiteId
+from syncproto.joining import (
+    JOIN,
+    PAGE_ROWS_MAX,
+    PREVIEW,
+    ROWS,
+    JoinAnswer,
+    JoinRequest,
+    decode_answer,
+    decode_request,
+    encode_answer,
+    encode_request,
+    signed_part,
+    table_hash,
+)
+
+if TYPE_CHECKING:
+    from syncnode.config import Settings
+    from syncnode.database import Transaction
+    from syncnode.replica import DatabaseReplica
+    from syncnode.table import Table
+
+INVITATION_MS = 7 * 86_400_000
+COMPARED_ROWS_MAX = 100_000  # beyond, only numbers of rows are compared
+TOO_MANY_STATUS = 429
+TURN_PAUSE_S = 5.0
+JOIN_TIMEOUT_S = 600.0  # the inviter may have to read all of its tables first
+CHILD, PARENT, PEER = "child", "parent", "peer"
+
+Progress = Callable[[str], None]
+Confirm = Callable[[JoinPreview], bool]
+Send = Callable[[bytes], bytes]
+
+
+def invite(settings: "Settings", name: str, *, role: str, url: str | None) -> Invitation:
+    """A one-time token that lets the site `name` join as our child, or as a peer.
+
+    Raises:
+        ConfigError: It would not know where to call, or the name is taken.
+    """
+    url = (url or settings.url or "").rstrip("/")
+    if not url:
+        raise ConfigError(
+            "the token needs the address where the other site calls this one: name it with "
+            "--url https://host:port, or set `listen` or `url` in " + str(settings.path)
+        )
+    replica = open_replica(settings)
+    try:
+        secret = os.urandom(SECRET_BYTES)
+        now_ms = wall_clock_ms()
+        expires_ms = now_ms + INVITATION_MS
+        with replica.database.write() as tx:
+            _refuse_taken(name, settings.name, read_peers(tx))
+            network = tx.value("SELECT value FROM syncnode_setting WHERE name='network'")
+            m = tx.mark
+            tx.execute(
+                "INSERT INTO syncnode_invite (secret, name, role, expires_ms, used_ms) "
+                f"VALUES ({m}, {m}, {m}, {m}, NULL)",
+                (_hidden(secret), name, role, expires_ms),
+            )
+    finally:
+        replica.close()
+    site = load_key(settings.key).site
+    token = Token(bytes.fromhex(network), site, url, secret, expires_ms)
+    return Invitation(encode_token(token), name, role, url, utc_text(expires_ms))
+
+
+def _hidden(secret: bytes) -> bytes:
+    """What the database keeps of a secret: enough to know it again, not to use it."""
+    return hashlib.sha256(secret).digest()[:SECRET_BYTES]
+
+
+def _refuse_taken(name: str, own: str, peers: Iterable[Peer], site: SiteId | None = None) -> None:
+    if name == own:
+        raise ConfigError(f"{name} is the name of this site; give the other one its own")
+    for peer in peers:
+        if peer.name == name and peer.site != site:
+            raise ConfigError(
+                f"there is a {peer.role} named {name} already; give the other site its own name"
+            )
+
+
+# --- The joining side ----------------------------------------------------------------------
+
+
+def join(settings: "Settings", token: str, *, confirm: Confirm, progress: Progress) -> JoinReport:
+    """Enter the network of whoever made the token.
+
+    `confirm` is asked only if both sides hold rows that differ; False changes nothing.
+
+    Raises:
+        ConfigError: The token is none, or does not fit this site.
+        SyncError: The inviter refuses, or cannot be reached.
+    """
+    found = decode_token(token)
+    key = load_key(settings.key)
+    return join_by(settings, found, _over_https(found, key), confirm=confirm, progress=progress)
+
+
+def join_by(
+    settings: "Settings", token: Token, send: Send, *, confirm: Confirm, progress: Progress
+) -> JoinReport:
+    """`join`, with requests that `send` carries to the inviter."""
+    replica = open_replica(settings)
+    try:
+        key = load_key(settings.key)
+        with replica.database.read() as tx:
+            _check_fits(tx, token, key)
+        return _Joining(settings, token, key, replica, send, progress).run(confirm)
+    finally:
+        replica.close()
+
+
+def _over_https(token: Token, key: SiteKey) -> Send:
+    import trio
+
+    from syncnode.client import PeerAddress, PeerClient
+
+    address = PeerAddress(token.site, token.url)
+
+    async def post(body: bytes) -> bytes:
+        async with PeerClient(key) as client:
+            return await client.join(address, "/join", body, timeout_s=JOIN_TIMEOUT_S)
+
+    return lambda body: trio.run(post, body)
+
+
+def _check_fits(tx: "Transaction", token: Token, key: SiteKey) -> None:
+    """
+    Raises:
+        ConfigError: This site cannot use the token.
+    """
+    if token.site == key.site:
+        raise ConfigError("this site made that token itself; it is for another site")
+    peers = read_peers(tx)
+    for peer in peers:
+        if peer.site == token.site:
+            raise ConfigError(f"this site has joined {peer.name} already; there is nothing to do")
+    network = tx.value("SELECT value FROM syncnode_setting WHERE name='network'")
+    invited = tx.value("SELECT 1 FROM syncnode_invite LIMIT 1") is not None
+    if network != token.network.hex() and (peers or invited):
+        raise ConfigError(
+            f"the token is for the network {token.network.hex()}, this site belongs to "
+            f"{network} already; a site can be in one network only"
+        )
+
+
+class _Joining:
+    """One attempt to join."""
+
+    def __init__(
+        self,
+        settings: "Settings",
+        token: Token,
+        key: SiteKey,
+        replica: "DatabaseReplica",
+        send: Send,
+        progress: Progress,
+    ) -> None:
+        self._settings = settings
+        self._token = token
+        self._key = key
+        self._replica = replica
+        self._send = send
+        self._progress = progress
+
+    def run(self, confirm: Confirm) -> JoinReport:
+        self._progress("counting the rows here")
+        self._replica.seal()
+        with self._replica.database.read() as tx:
+            counts = {
+                table.name: count
+                for table in self._replica.tables.values()
+                if (count := row_count(tx, table))
+            }
+        if counts:
+            preview = self._preview(counts)
+            if preview.different and not confirm(preview):
+                return self._report(False, preview.inviter, "", preview.network or "")
+        self._progress("joining")
+        answer = self._ask(self._request(JOIN))
+        role = answer.role
+        with self._replica.database.write() as tx:
+            m = tx.mark
+            tx.execute(
+                f"UPDATE syncnode_setting SET value={m} WHERE name='network'",
+                (self._token.network.hex(),),
+            )
+            put_peer(
+                tx,
+                Peer(self._token.site, answer.name, role, self._token.url, answer.public_key),
+            )
+        return self._report(True, answer.name, role, answer.network)
+
+    def _report(self, joined: bool, inviter: str, role: str, network: str) -> JoinReport:
+        ours = {PARENT: CHILD, PEER: PEER}.get(role, role)
+        return JoinReport(joined, inviter, self._token.url, ours, network or None)
+
+    def _request(self, kind: str, tables: Iterable[str] = (), after: int = 0) -> JoinRequest:
+        return JoinRequest(
+            kind=kind,
+            network=self._token.network,
+            inviter=self._token.site,
+            secret=self._token.secret,
+            public_key=self._key.public,
+            name=self._settings.name,
+            url=self._settings.url or "",
+            tables=frozenset(map(table_hash, tables)),
+            after=after,
+        )
+
+    def _ask(self, request: JoinRequest) -> JoinAnswer:
+        body = encode_request(request, self._key.signature(signed_part(request)))
+        while True:
+            try:
+                answered = self._send(body)
+                break
+            except RefusedError as error:
+                if error.status != TOO_MANY_STATUS:
+                    raise
+            self._progress("many sites join there just now: waiting for a turn")
+            time.sleep(TURN_PAUSE_S)
+        answer = decode_answer(answered)
+        if site_id_of_key(answer.public_key) != self._token.site:
+            raise UnexpectedMessageError("the inviter's key is not the one that the token names")
+        return answer
+
+    # What both sides hold
+
+    def _preview(self, counts: dict[str, int]) -> JoinPreview:
+        self._progress("comparing rows")
+        answer = self._ask(self._request(PREVIEW, counts))
+        there = {name: found for name, found in answer.contents.items() if name in counts}
+        tables = [table for table in self._replica.tables.values() if table.name in there]
+        same = only_here = only_there = different = 0
+        only_here += sum(count for name, count in counts.items() if name not in there)
+        both = [table for table in tables if there[table.name][0]]
+        only_here += sum(counts[table.name] for table in tables if not there[table.name][0])
+        lsn = self._lsn()
+        with self._replica.database.read() as tx:
+            here = contents(tx, both, lsn)
+        unequal = []
+        for table in both:
+            if here[table.name] == there[table.name]:
+                same += here[table.name][0]
+            else:
+                unequal.append(table)
+        rows = sum(here[table.name][0] + there[table.name][0] for table in unequal)
+        if rows > COMPARED_ROWS_MAX:
+            for table in unequal:
+                ours, theirs = here[table.name][0], there[table.name][0]
+                different += min(ours, theirs)
+                only_here += max(0, ours - theirs)
+                only_there += max(0, theirs - ours)
+        elif unequal:
+            theirs_by_table = self._rows_there(unequal)
+            for table in unequal:
+                with self._replica.database.read() as tx:
+                    ours_by_key = row_hashes(tx, table, 1, lsn)
+                numbers = compared(ours_by_key, theirs_by_table.get(table.name, {}))
+                same, only_here = same + numbers[0], only_here + numbers[1]
+                only_there, different = only_there + numbers[2], different + numbers[3]
+        network = answer.network or None
+        return JoinPreview(network, answer.name, same, only_here, only_there, different)
+
+    def _rows_there(self, tables: list["Table"]) -> dict[str, dict[RowKey, bytes]]:
+        names = [table.name for table in tables]
+        found: dict[str, dict[RowKey, bytes]] = {}
+        after = 0
+        while True:
+            answer = self._ask(self._request(ROWS, names, after))
+            for name, rows in answer.rows.items():
+                found.setdefault(name, {}).update(rows)
+            self._progress(f"comparing rows: {sum(map(len, found.values())):,}")
+            if answer.upto <= after:
+                return found
+            after = answer.upto
+
+    def _lsn(self) -> int:
+        with self._replica.database.read() as tx:
+            return int(tx.value("SELECT value FROM syncnode_setting WHERE name='lsn'"))
+
+
+# --- The inviting side ---------------------------------------------------------------------
+
+
+def answer_join(
+    replica: "DatabaseReplica", key: SiteKey, settings: "Settings", body: bytes
+) -> bytes:
+    """The answer to a request to join; blocking.
+
+    Raises:
+        PeerError: It is malformed, tampered with, or the invitation does not hold.
+    """
+    request, signature = decode_request(body)
+    if request.inviter != key.site:
+        raise UnexpectedMessageError("this request to join is meant for another site")
+    if not fits(signature, signed_part(request), request.public_key):
+        raise UnexpectedMessageError("the signature does not fit this request to join")
+    site = site_id_of_key(request.public_key)
+    if request.kind == JOIN:
+        with replica.database.write() as tx:
+            role = _admitted(tx, request, site, settings.name, commit=True)
+        return encode_answer(_answer(settings, key, role))
+    replica.seal()
+    with replica.database.read() as tx:
+        role = _admitted(tx, request, site, settings.name, commit=False)
+        lsn = int(tx.value("SELECT value FROM syncnode_setting WHERE name='lsn'"))
+        tables = [
+            table for table in replica.tables.values() if table_hash(table.name) in request.tables
+        ]
+        answer = _answer(settings, key, role)
+        if request.kind == PREVIEW:
+            return encode_answer(replace(answer, contents=contents(tx, tables, lsn)))
+        upto = min(request.after + PAGE_ROWS_MAX, lsn)
+        rows = {table.name: row_hashes(tx, table, request.after + 1, upto) for table in tables}
+        return encode_answer(replace(answer, rows=rows, upto=upto if upto < lsn else 0))
+
+
+def _admitted(
+    tx: "Transaction", request: JoinRequest, site: SiteId, own: str, *, commit: bool
+) -> str:
+    """Check the invitation, and with `commit` use it up; what we are to the site then.
+
+    Raises:
+        UnexpectedMessageError: The invitation does not hold.
+    """
+    m = tx.mark
+    network = tx.value("SELECT value FROM syncnode_setting WHERE name='network'")
+    if request.network.hex() != network:
+        raise UnexpectedMessageError("this token is for another network")
+    invitation = tx.row(
+        f"SELECT name, role, expires_ms, used_ms FROM syncnode_invite WHERE secret={m}",
+        (_hidden(request.secret),),
+    )
+    if invitation is None:
+        raise UnexpectedMessageError("this token is not known here; ask for a new one")
+    name, role, expires_ms, used_ms = invitation
+    ours = PARENT if role == CHILD else PEER
+    peers = read_peers(tx)
+    known = next((peer for peer in peers if peer.site == site), None)
+    if used_ms is not None:
+        if known is not None and known.name == name:
+            return ours  # its answer was lost
+        raise UnexpectedMessageError("this token was used already; ask for a new one")
+    now_ms = wall_clock_ms()
+    if expires_ms < now_ms:
+        raise UnexpectedMessageError(
+            f"this token expired on {utc_text(expires_ms)}; ask for a new one"
+        )
+    try:
+        _refuse_taken(name, own, peers, site)
+    except ConfigError as error:
+        raise UnexpectedMessageError(str(error)) from error
+    if commit:
+        tx.execute(
+            f"UPDATE syncnode_invite SET used_ms={m} WHERE secret={m}",
+            (now_ms, _hidden(request.secret)),
+        )
+        put_peer(tx, Peer(site, name, role, request.url.rstrip("/"), request.public_key))
+    return ours
+
+
+def _answer(settings: "Settings", key: SiteKey, role: str) -> JoinAnswer:
+    network = settings.topology.network if settings.topology else None
+    return JoinAnswer(
+        name=settings.name,
+        network=network or "",
+        role=role,
+        public_key=key.public,
+        contents={},
+        rows={},
+        upto=0,
+    )

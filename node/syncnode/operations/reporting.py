@@ -1,0 +1,425 @@
+"""`status`, `peers`, `log`, `conflicts`, `parked`: read from the sidecar, beside a running node.
+
+Nothing here writes, and nothing heavy is imported: on SQLite not even SQLAlchemy.
+"""
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from syncnode.capture import trigger_names
+from syncnode.database import Database, Transaction
+from syncnode.hidden import ASIDE, PARKED
+from syncnode.peers import Peer, read_peers, shown_site
+from syncnode.reports import (
+    ConflictReport,
+    LogEntry,
+    ParkedReport,
+    PeerReport,
+    StatusReport,
+)
+from syncnode.serve_lock import serve_lock
+from syncnode.sidecar import Sidecar, clock_table, left_out, load_plan
+from syncnode.texts import key_text, skew_text, utc_text, value_text, written_text
+from syncproto.clock import milliseconds
+from syncproto.codec import decode_cells, decode_row
+from syncproto.frontier import Entry, Frontier, VersionVector
+from syncproto.frontier_blob import decode_frontier
+from syncproto.identity import Origin, SiteId, site_text
+from syncproto.row import Row, Stamp
+
+if TYPE_CHECKING:
+    from syncnode.config import Settings
+    from syncnode.schema.plan import SchemaPlan
+
+PARKED_SHOWN = 5
+PENDING_MAX = 100_000  # counted exactly up to here: a report must not take minutes
+DISK_FREE_MIN = 0.05
+DISK_FREE_BYTES_MIN = 200 << 20  # a catch-up in steps needs room of its own
+
+
+def status(settings: "Settings") -> StatusReport:
+    """The truth about this site.
+
+    Raises:
+        StoreError: The database cannot be read, or is no site.
+    """
+    with _opened(settings) as look:
+        return look.status()
+
+
+def peers(settings: "Settings") -> list[PeerReport]:
+    """The sites that this one exchanges with."""
+    with _opened(settings) as look:
+        return look.peer_reports()
+
+
+def log(settings: "Settings", *, entries_max: int | None) -> list[LogEntry]:
+    """The ledger, the newest entry first."""
+    with _opened(settings) as look:
+        return list(look.log(entries_max))
+
+
+def conflicts(settings: "Settings") -> list[ConflictReport]:
+    """The conflicts on record, the oldest first."""
+    with _opened(settings) as look:
+        return list(look.conflicts())
+
+
+def parked(settings: "Settings") -> list[ParkedReport]:
+    """The rows that cannot be written here, the oldest first."""
+    with _opened(settings) as look:
+        return list(look.parked(None))
+
+
+@contextlib.contextmanager
+def _opened(settings: "Settings") -> Iterator["_Look"]:
+    database = Database(settings.database, light=True)
+    try:
+        with database.read() as tx:
+            yield _Look(settings, database, tx)
+    finally:
+        database.close()
+
+
+class _Look:
+    """One snapshot of the sidecar."""
+
+    def __init__(self, settings: "Settings", database: Database, tx: Transaction) -> None:
+        self._settings = settings
+        self._database = database
+        self._tx = tx
+        self._plan: SchemaPlan = load_plan(tx)
+        self._book = Sidecar.load(tx, self._plan)
+        self._peers = read_peers(tx)
+        self._names = {peer.site: peer.name for peer in self._peers}
+        self._names[self._book.origin.site] = settings.name
+        self._tables = {table.number: table.name for table in self._plan.tables}
+
+    # Status and peers
+
+    def status(self) -> StatusReport:
+        book, settings = self._book, self._settings
+        reports = self.peer_reports()
+        pending = self._pending(_known_to_all(self._told())) if self._peers else 0
+        parked = self._count(PARKED)
+        serving = serve_lock(self._database).taken()
+        notes = list(self._notes(serving, pending, parked))
+        in_sync = (
+            bool(reports)
+            and all(peer.equal and not peer.problem for peer in reports)
+            and not (pending or parked or self._count(ASIDE) or self._catching_up())
+            and left_out(self._tx) is None
+        )
+        network = settings.topology.network if settings.topology else None
+        return StatusReport(
+            name=settings.name,
+            site=site_text(book.origin.site),
+            incarnation=book.origin.incarnation,
+            network=network or book.settings.get("network"),
+            url=settings.url,
+            database=settings.shown_database,
+            serving=serving,
+            in_sync=in_sync,
+            tables=len(self._plan.tables),
+            peers=tuple(reports),
+            pending=pending,
+            parked=parked,
+            conflicts=self._tx.value("SELECT count(*) FROM syncnode_conflict"),
+            parked_rows=tuple(self.parked(PARKED_SHOWN)),
+            notes=tuple(notes),
+        )
+
+    def peer_reports(self) -> list[PeerReport]:
+        return [self._peer_report(peer) for peer in self._peers]
+
+    def _peer_report(self, peer: Peer) -> PeerReport:
+        told = decode_frontier(peer.frontier) if peer.frontier is not None else None
+        frontier = self._book.frontier
+        pending = self._pending(told or Frontier({}))
+        equal = None
+        if told is not None:
+            equal = not pending and told.includes(frontier) and frontier.includes(told)
+        return PeerReport(
+            name=peer.name,
+            site=site_text(peer.site),
+            role=peer.role,
+            url=peer.url or None,
+            last_exchange=utc_text(peer.contact_ms) if peer.contact_ms is not None else None,
+            pending=pending,
+            equal=equal,
+            problem=_problem(peer),
+        )
+
+    def _told(self) -> list[Frontier]:
+        return [
+            decode_frontier(peer.frontier) if peer.frontier is not None else Frontier({})
+            for peer in self._peers
+        ]
+
+    # How many rows a frontier does not cover
+
+    def _pending(self, told: Frontier) -> int:
+        """Rows here that lie above `told`, up to about `PENDING_MAX`, and unsealed ones."""
+        frontier, count = self._book.frontier, self._unsealed()
+        full = Frontier({name: told.vector(name) for name in frontier.vectors})
+        if full.includes(frontier):
+            return count
+        lines = list(self._book.ledger_above(full))
+        start = min((line.lsn for line in lines), default=self._book.lsn + 1)
+        for table in self._plan.tables:
+            if count > PENDING_MAX:
+                break
+            vector = full.vector(table.name)
+            if vector.includes(frontier.vector(table.name)):
+                continue
+            if table.key_kind != "none":
+                count += self._pending_clocks(clock_table(table), vector, start)
+            count += self._pending_hidden(table.number, vector, start)
+        return count
+
+    def _pending_clocks(self, clock: str, vector: VersionVector, start: int) -> int:
+        tx, count = self._tx, 0
+        covered = {
+            number: vector.seq(self._book.origin_of(number))
+            for number in range(self._book.origin_count)
+        }
+        for number, seq, rows in tx.rows(
+            f"SELECT syncnode_origin, syncnode_seq, count(*) FROM (SELECT syncnode_origin, "
+            f"syncnode_seq FROM {clock} WHERE syncnode_lsn>={tx.mark} AND syncnode_cells IS NULL "
+            f"LIMIT {PENDING_MAX + 1}) AS some GROUP BY syncnode_origin, syncnode_seq",
+            (start,),
+        ):
+            if seq > covered[number]:
+                count += rows
+        for number, seq, cells in tx.rows(
+            f"SELECT syncnode_origin, syncnode_seq, syncnode_cells FROM {clock} WHERE "
+            f"syncnode_lsn>={tx.mark} AND syncnode_cells IS NOT NULL LIMIT {PENDING_MAX + 1}",
+            (start,),
+        ):
+            if seq > covered[number]:
+                count += 1
+                continue
+            odd, delete = decode_cells(bytes(cells), self._book.origin_of)
+            stamps = [*odd.values(), *(delete.stamps if delete else ())]
+            count += any(not vector.covers(stamp) for stamp in stamps)
+        return count
+
+    def _pending_hidden(self, number: int, vector: VersionVector, start: int) -> int:
+        m = self._tx.mark
+        rows = self._tx.rows(
+            f"SELECT state FROM syncnode_row WHERE tbl={m} AND lsn>={m} AND place<>'held' "
+            f"LIMIT {PENDING_MAX + 1}",
+            (number, start),
+        )
+        return sum(
+            any(not vector.covers(stamp) for stamp in self._row(state).stamps())
+            for (state,) in rows
+        )
+
+    def _unsealed(self) -> int:
+        """Rows that the application has written and no seal has read yet."""
+        names = ["tbl"]
+        if self._tx.dialect.name == "sqlite":
+            widest = int(self._book.settings.get("widest_key", "1"))
+            names += [f"k{index + 1}" for index in range(widest)]
+        else:
+            names += ["k1", "kx"]
+        found: int = self._tx.value(
+            f"SELECT count(*) FROM (SELECT DISTINCT {', '.join(names)} FROM syncnode_journal "
+            f"LIMIT {PENDING_MAX + 1}) AS some"
+        )
+        return found
+
+    # Notes
+
+    def _notes(self, serving: bool, pending: int, parked: int) -> Iterator[str]:
+        missing = trigger_names(self._plan) - _existing_triggers(self._tx)
+        if missing:
+            yield (
+                f"{_counted(len(missing), 'trigger')} of syncnode {_is(len(missing))} missing "
+                f"(such as {min(missing)}): changes of those tables are not captured; run "
+                "`syncnode uninstall` and `syncnode init` again"
+            )
+        weak = self._database.dialect.durability(self._tx)
+        if weak:
+            yield weak
+        talks = self._settings.listen is not None or any(peer.url for peer in self._peers)
+        if talks and not serving:
+            yield "`syncnode serve` is not running: changes wait until it is, or until a `sync`"
+        yield from self._disk()
+        yield from self._catching_up()
+        if large := left_out(self._tx):
+            yield large
+        for peer in self._peers:
+            if problem := _problem(peer):
+                yield f"{peer.name}: {problem}"
+        yield from self._aside()
+        if parked:
+            yield (f"{_counted(parked, 'row')} cannot be written here; `syncnode parked` says why")
+        if unsealed := self._unsealed():
+            yield f"{_counted(unsealed, 'row')} written here {_is(unsealed)} not sealed yet"
+        if pending > PENDING_MAX:
+            yield f"more than {PENDING_MAX:,} rows are pending; the number given is a lower bound"
+        if not self._peers:
+            yield "no peers yet: nothing is copied anywhere"
+
+    def _disk(self) -> Iterator[str]:
+        if self._database.dialect.name != "sqlite":
+            return
+        from syncnode.dialects.sqlite import path_of
+
+        room = os.statvfs(os.path.dirname(path_of(self._database.url)) or ".")
+        free = room.f_bavail * room.f_frsize
+        if free < DISK_FREE_BYTES_MIN and room.f_bavail < DISK_FREE_MIN * room.f_blocks:
+            yield f"the disk of the database is nearly full: {free >> 20} MiB are left"
+
+    def _catching_up(self) -> list[str]:
+        """Deltas that arrived whole and are being applied in steps."""
+        lines = []
+        for sender, applied, rows in self._tx.rows(
+            "SELECT sender, applied, row_count FROM syncnode_stage WHERE claim IS NOT NULL"
+        ):
+            m = self._tx.mark
+            left = self._tx.value(
+                f"SELECT count(*) FROM syncnode_staged WHERE sender={m}", (sender,)
+            )
+            done = rows * applied // (applied + left) if left else rows
+            lines.append(
+                f"catching up with {shown_site(bytes(sender), self._names)}: about {done:,} of "
+                f"{rows:,} rows are in the tables; until all are, they are not at one point in time"
+            )
+        return lines
+
+    def _aside(self) -> Iterator[str]:
+        """Who stamped rows in the future, how many, and how far."""
+        now_ms = time.time_ns() // 1_000_000
+        found: dict[SiteId, tuple[int, int]] = {}
+        for (state,) in self._tx.rows("SELECT state FROM syncnode_row WHERE place='aside'"):
+            latest = max(self._row(state).stamps())
+            count, ahead_ms = found.get(latest.origin.site, (0, 0))
+            ahead_ms = max(ahead_ms, milliseconds(latest.hlc) - now_ms)
+            found[latest.origin.site] = (count + 1, ahead_ms)
+        for site, (count, ahead_ms) in sorted(found.items()):
+            name = shown_site(site, self._names)
+            yield (
+                f"{_counted(count, 'row')} of {name} {_is(count)} kept aside, stamped up to "
+                f"{skew_text(max(ahead_ms, 1000))} the clock here: set the clock of {name}"
+            )
+
+    # Log, conflicts, parked rows
+
+    def log(self, entries_max: int | None) -> Iterator[LogEntry]:
+        limit = "" if entries_max is None else f" LIMIT {int(entries_max)}"
+        for number, seq, hlc, rows, tables, received_ms, sender in self._tx.rows(
+            "SELECT origin, seq, hlc, row_count, tables, received_ms, sender "
+            f"FROM syncnode_changeset ORDER BY id DESC{limit}"
+        ):
+            origin = self._book.origin_of(number)
+            yield LogEntry(
+                origin=shown_site(origin.site, self._names),
+                incarnation=origin.incarnation,
+                seq=seq,
+                written=written_text(hlc),
+                arrived=utc_text(received_ms),
+                sender=shown_site(bytes(sender), self._names) if sender is not None else None,
+                rows=rows,
+                rows_by_table=json.loads(tables),
+            )
+
+    def conflicts(self) -> Iterator[ConflictReport]:
+        for conflict, _ in self._book.conflicts():
+            whole = conflict.column == ""
+            yield ConflictReport(
+                table=conflict.table,
+                row=key_text(conflict.key),
+                column=None if whole else conflict.column,
+                kept="(the edited row)" if whole else value_text(conflict.winning),
+                kept_by=self._by(conflict.winner),
+                kept_written=written_text(conflict.winner.hlc),
+                lost="(its delete)" if whole else value_text(conflict.losing),
+                lost_by=self._by(conflict.loser),
+                lost_written=written_text(conflict.loser.hlc),
+                done=(
+                    "the row stays, since it was edited by somebody who had not seen the delete"
+                    if whole
+                    else "the later write stays, the other one is kept here"
+                ),
+            )
+
+    def parked(self, limit: int | None) -> Iterator[ParkedReport]:
+        bound = "" if limit is None else f" LIMIT {limit}"
+        for number, key, state, reason, detail, waits_number, waits_key in self._tx.rows(
+            "SELECT tbl, row_key, state, reason, detail, waits_tbl, waits_key FROM syncnode_row "
+            f"WHERE place='{PARKED}' ORDER BY lsn{bound}"
+        ):
+            row = self._row(state)
+            latest = max(row.stamps())
+            waits = None
+            if waits_number is not None:
+                waits = self._tables.get(waits_number, "?")
+                if waits_key is not None:
+                    waits += f" {key_text(bytes(waits_key))}"
+            yield ParkedReport(
+                table=self._tables.get(number, "?"),
+                row=key_text(bytes(key)),
+                reason=reason or "",
+                detail=detail or "",
+                waits_for=waits,
+                values={name: value_text(cell.value) for name, cell in row.cells.items()},
+                written_by=self._by(latest),
+                written=written_text(latest.hlc),
+            )
+
+    # Inside
+
+    def _row(self, state: bytes) -> Row:
+        return decode_row(bytes(state), self._book.origin_of)
+
+    def _by(self, stamp: Stamp) -> str:
+        return shown_site(stamp.origin.site, self._names)
+
+    def _count(self, place: str) -> int:
+        found: int = self._tx.value(
+            f"SELECT count(*) FROM syncnode_row WHERE place={self._tx.mark}", (place,)
+        )
+        return found
+
+
+def _known_to_all(told: list[Frontier]) -> Frontier:
+    """What every one of these frontiers covers."""
+    scopes = frozenset.intersection(*(one.scopes for one in told))
+    vectors = {}
+    for scope in scopes:
+        first, *others = (one.vector(scope).entries for one in told)
+        entries: dict[Origin, Entry] = {}
+        for origin, entry in first.items():
+            least = min((entry, *(other.get(origin, Entry(0, 0)) for other in others)))
+            if least.seq:
+                entries[origin] = least
+        vectors[scope] = VersionVector(entries)
+    return Frontier(vectors)
+
+
+def _problem(peer: Peer) -> str | None:
+    texts = [peer.trouble] if peer.trouble else []
+    if peer.skew_ms:
+        texts.append(f"its clock is {skew_text(peer.skew_ms)} the clock here")
+    return "; ".join(texts) or None
+
+
+def _existing_triggers(tx: Transaction) -> set[str]:
+    from syncnode.operations.site import existing_triggers
+
+    return existing_triggers(tx)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _is(number: int) -> str:
+    return "is" if number == 1 else "are"

@@ -1,0 +1,153 @@
+"""`serve` and `sync`: the daemon, and one exchange now."""
+
+import signal
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+import trio
+
+from syncnode.exchange import Outcome
+from syncnode.hidden import ASIDE, PARKED
+from syncnode.peers import Peer
+from syncnode.reports import ExchangeReport, SyncReport
+from syncnode.run import Node, Parts, open_parts
+from syncnode.sidecar import left_out
+from syncproto.errors import ConfigError, SyncError
+from syncproto.session import Call
+
+if TYPE_CHECKING:
+    from syncnode.config import Settings
+
+Progress = Callable[[str], None]
+
+
+def serve(settings: "Settings", *, notice: Callable[[str], None]) -> None:
+    """Run the daemon until SIGTERM or SIGINT.
+
+    Raises:
+        SyncError: It could not start, or cannot go on.
+    """
+    trio.run(_serve, settings, notice)
+
+
+async def _serve(settings: "Settings", notice: Callable[[str], None]) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with Node(settings, notice=notice):
+            async for _ in signals:
+                break
+        notice("ended")
+
+
+def sync(settings: "Settings", peer: str | None, *, progress: Progress) -> SyncReport:
+    """Exchange now with the peer of that name, or with every peer that has an address.
+
+    Raises:
+        ConfigError: There is no such peer, or it has no address.
+        SyncError: The site cannot be opened.
+    """
+    return trio.run(_sync, settings, peer, progress)
+
+
+async def _sync(settings: "Settings", name: str | None, progress: Progress) -> SyncReport:
+    async with AsyncExitStack() as stack:
+        parts = await open_parts(settings, stack)
+        peers = _chosen(parts, name)
+        if not peers:
+            return SyncReport((), False, _nobody(parts))
+        reports = []
+        for peer in peers:
+            progress(f"calling {peer.name}")
+            reports.append(await _exchange(parts, peer, progress))
+        await parts.in_database(parts.flush)
+        reason = next((report.reason for report in reports if report.reason), None)
+        reason = reason or await parts.in_database(lambda: not_shown(parts))
+        return SyncReport(tuple(reports), reason is None, reason)
+
+
+def _chosen(parts: Parts, name: str | None) -> list[Peer]:
+    peers = list(parts.members.by_site.values())
+    if name is None:
+        return [peer for peer in peers if peer.url]
+    for peer in peers:
+        if peer.name == name:
+            if not peer.url:
+                raise ConfigError(
+                    f"{name} has no address to call; run `syncnode sync` there: it calls this site"
+                )
+            return [peer]
+    known = ", ".join(peer.name for peer in peers) or "there are none yet"
+    raise ConfigError(f"there is no peer named {name!r}; known peers: {known}")
+
+
+def _nobody(parts: Parts) -> str:
+    if parts.members.by_site:
+        return (
+            "no peer has an address that this site could call; the peers call this one, while "
+            "`syncnode serve` runs here"
+        )
+    return "this site has no peers yet; `syncnode invite` or `syncnode join` makes one"
+
+
+async def _exchange(parts: Parts, peer: Peer, progress: Progress) -> ExchangeReport:
+    last = [Call(peer.site)]
+
+    def watch(call: Call) -> None:
+        last[0] = call
+        progress(f"{peer.name}: {_shown(call)}")
+
+    try:
+        outcome = await parts.exchanger.call(peer.site, watch=watch)
+    except SyncError as error:
+        moved = last[0].progress
+        return ExchangeReport(
+            peer.name, moved.rows_sent, moved.rows_received, 0, 0, False, f"{peer.name}: {error}"
+        )
+    return _report(peer, outcome)
+
+
+def _report(peer: Peer, outcome: Outcome) -> ExchangeReport:
+    reason = None
+    if not outcome.complete:
+        reason = f"{peer.name}: {outcome.reason or 'the exchange is not complete'}"
+    return ExchangeReport(
+        peer=peer.name,
+        rows_sent=outcome.rows_sent,
+        rows_received=outcome.rows_received,
+        bytes_sent=outcome.bytes_sent,
+        bytes_received=outcome.bytes_received,
+        equal=outcome.complete,
+        reason=reason,
+    )
+
+
+def _shown(call: Call) -> str:
+    done = call.progress
+    parts = [f"{done.rows_sent:,} rows sent", f"{done.rows_received:,} received"]
+    if to_come := done.rows_to_send + done.rows_to_receive:
+        parts.append(f"up to {to_come:,} to come")
+    return ", ".join(parts)
+
+
+def not_shown(parts: Parts) -> str | None:
+    """Why this database does not show all that is replicated; None if it does. Blocking."""
+    with parts.replica.database.read() as tx:
+        m = tx.mark
+        sql = f"SELECT count(*) FROM syncnode_row WHERE place={m}"
+        count = tx.value(sql, (PARKED,))
+        if count:
+            first = tx.row(
+                f"SELECT tbl, reason FROM syncnode_row WHERE place={m} ORDER BY lsn LIMIT 1",
+                (PARKED,),
+            )
+            assert first is not None, "counted just now"
+            table = parts.replica.tables[first[0]].name
+            rows = "1 row is" if count == 1 else f"{count} rows are"
+            return f"{rows} parked, the first in {table} ({first[1]}): see `syncnode parked`"
+        if large := left_out(tx):
+            return large
+        count = tx.value(sql, (ASIDE,))
+    if count:
+        rows = "1 row is" if count == 1 else f"{count} rows are"
+        return f"{rows} stamped in the future and kept aside: see `syncnode status`"
+    return None

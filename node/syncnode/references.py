@@ -1,0 +1,258 @@
+"""Who refers to whom in this database: asked before a row is written, and before one goes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from syncnode.database import Transaction
+from syncnode.dialects.base import Dialect
+from syncnode.schema.plan import ForeignKey, SchemaPlan
+from syncnode.table import KEYS_PER_QUERY, Key, Table
+
+if TYPE_CHECKING:
+    from syncnode.writing import Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """A foreign key that points to a replicated table, from any table of the database."""
+
+    child: str
+    columns: tuple[str, ...]
+    target_columns: tuple[str, ...]
+
+
+class Referrers:
+    """The foreign keys of a schema as questions to the database."""
+
+    def __init__(
+        self, schema: SchemaPlan, tables: Mapping[int, Table], inbound: Mapping[str, list[Inbound]]
+    ) -> None:
+        self._by_name = {table.name: table for table in tables.values()}
+        self._inbound = inbound
+        self._checked = {
+            table.number: [
+                key for key in table.foreign_keys if not _resolved(key, self._by_name, table.name)
+            ]
+            for table in schema.tables
+        }
+
+    def refers(self, tx: Transaction, table: Table, pk: Key) -> bool:
+        """Whether some other row refers to this one."""
+        quote, mark = tx.dialect.quote, tx.mark
+        here = " AND ".join(f"t.{quote(name)}={mark}" for name in table.plan.primary_key)
+        for inbound in self._inbound.get(table.name, ()):
+            joined = " AND ".join(
+                f"c.{quote(mine)} = t.{quote(theirs)}"
+                for mine, theirs in zip(inbound.columns, inbound.target_columns, strict=True)
+            )
+            other = ""
+            if inbound.child == table.name:
+                same = " AND ".join(
+                    f"c.{quote(name)} = t.{quote(name)}" for name in table.plan.primary_key
+                )
+                other = f" AND NOT ({same})"
+            found = tx.value(
+                f"SELECT 1 FROM {table.quoted} t JOIN {quote(inbound.child)} c ON {joined} "
+                f"WHERE {here}{other} LIMIT 1",
+                pk,
+            )
+            if found is not None:
+                return True
+        return False
+
+    def children(self, tx: Transaction, table: Table, pk: Key) -> list[tuple[Table, Key]]:
+        """Rows of replicated tables with a primary key that refer to this one."""
+        quote, mark = tx.dialect.quote, tx.mark
+        here = " AND ".join(f"t.{quote(name)}={mark}" for name in table.plan.primary_key)
+        found = []
+        for inbound in self._inbound.get(table.name, ()):
+            child = self._by_name.get(inbound.child)
+            if child is None or not child.plan.primary_key:
+                continue
+            joined = " AND ".join(
+                f"c.{quote(mine)} = t.{quote(theirs)}"
+                for mine, theirs in zip(inbound.columns, inbound.target_columns, strict=True)
+            )
+            keys = ", ".join(f"c.{quote(name)}" for name in child.plan.primary_key)
+            for row in tx.rows(
+                f"SELECT {keys} FROM {table.quoted} t JOIN {child.quoted} c ON {joined} "
+                f"WHERE {here}",
+                pk,
+            ):
+                found.append((child, tuple(row)))
+        return found
+
+    def named(self, tx: Transaction, table: Table, pk: Key, limit: int) -> list[tuple[int, Key]]:
+        """Up to `limit` other rows that refer to this one, by number of table and primary key;
+        (0, ()) for one that has no such name."""
+        quote, mark = tx.dialect.quote, tx.mark
+        here = " AND ".join(f"t.{quote(name)}={mark}" for name in table.plan.primary_key)
+        found: list[tuple[int, Key]] = []
+        for inbound in self._inbound.get(table.name, ()):
+            child = self._by_name.get(inbound.child)
+            keys = child.plan.primary_key if child is not None else ()
+            joined = " AND ".join(
+                f"c.{quote(mine)} = t.{quote(theirs)}"
+                for mine, theirs in zip(inbound.columns, inbound.target_columns, strict=True)
+            )
+            named = ", ".join(f"c.{quote(name)}" for name in keys) or "1"
+            rows = tx.rows(
+                f"SELECT {named} FROM {table.quoted} t JOIN {quote(inbound.child)} c ON {joined} "
+                f"WHERE {here} LIMIT {limit + 1}",
+                pk,
+            )
+            number = child.number if child is not None and keys else 0
+            names = [(number, tuple(row) if number else ()) for row in rows]
+            found += [name for name in names if name != (table.number, pk)]
+        return found[:limit]
+
+    def lacking(self, tx: Transaction, key: ForeignKey, values: tuple[Any, ...] | None) -> bool:
+        """Whether the parent with these values is not there; None: they have no local form."""
+        return values is None or not self._present(tx, key, [])(values)
+
+    def by_value(self, table: Table) -> list[ForeignKey]:
+        """The foreign keys of a table that compare values."""
+        return self._checked[table.number]
+
+    def missing(
+        self,
+        tx: Transaction,
+        table: Table,
+        columns: Sequence[str],
+        rows: Sequence[tuple[Any, ...] | None],
+    ) -> "dict[int, Refusal]":
+        """Rows whose parents by a natural or composite key are not there, by index.
+
+        References to local keys were resolved before; these foreign keys compare values.
+        """
+        from syncnode.writing import Refusal
+
+        refused: dict[int, Refusal] = {}
+        for key in self._checked[table.number]:
+            if not all(name in columns for name in key.columns):
+                continue
+            places = [columns.index(name) for name in key.columns]
+            asked: dict[tuple[Any, ...], list[int]] = {}
+            for index, row in enumerate(rows):
+                if row is None:
+                    continue
+                values = tuple(row[place] for place in places)
+                if None not in values and not self._itself(table, key, columns, row, values):
+                    asked.setdefault(values, []).append(index)
+            present = self._present(tx, key, list(asked))
+            for values, indices in asked.items():
+                if not present(values):
+                    target = self._by_name.get(key.table)
+                    waits = (target.number, None) if target is not None else None
+                    for index in indices:
+                        refused[index] = Refusal(
+                            "missing parent",
+                            f"{table.name}.{', '.join(key.columns)} refers to a row of "
+                            f"{key.table} that is not here",
+                            waits,
+                        )
+        return refused
+
+    def _itself(
+        self,
+        table: Table,
+        key: ForeignKey,
+        columns: Sequence[str],
+        row: tuple[Any, ...],
+        values: tuple[Any, ...],
+    ) -> bool:
+        if key.table != table.name or not all(name in columns for name in key.target_columns):
+            return False
+        return values == tuple(row[columns.index(name)] for name in key.target_columns)
+
+    def _present(self, tx: Transaction, key: ForeignKey, asked: list[tuple[Any, ...]]) -> Any:
+        """A test for whether the parent of given values is there, as the engine compares."""
+        quote, mark = tx.dialect.quote, tx.mark
+        where = " AND ".join(f"{quote(name)}={mark}" for name in key.target_columns)
+        found: set[Any] = set()
+        single = len(key.target_columns) == 1
+        name = quote(key.target_columns[0])
+        if single:
+            for start in range(0, len(asked), KEYS_PER_QUERY):
+                part = asked[start : start + KEYS_PER_QUERY]
+                marks = ", ".join([mark] * len(part))
+                found.update(
+                    row[0]
+                    for row in tx.rows(
+                        f"SELECT {name} FROM {quote(key.table)} WHERE {name} IN ({marks})",
+                        [values[0] for values in part],
+                    )
+                )
+
+        def present(values: tuple[Any, ...]) -> bool:
+            if single and values[0] in found:
+                return True
+            return (
+                tx.value(f"SELECT 1 FROM {quote(key.table)} WHERE {where} LIMIT 1", values)
+                is not None
+            )
+
+        return present
+
+
+def _resolved(key: ForeignKey, by_name: Mapping[str, Table], table: str) -> bool:
+    """Whether resolving the reference has shown that the parent is there."""
+    if len(key.columns) != 1 or key.table not in by_name:
+        return False
+    child = by_name[table]
+    return (
+        child.references.get(key.columns[0]) == key.table
+        and by_name[key.table].plan.local_key == key.target_columns[0]
+    )
+
+
+def inbound_keys(tx: Transaction, dialect: Dialect) -> dict[str, list[Inbound]]:
+    """Every foreign key of the database by the table it points to, replicated or not."""
+    found: dict[str, list[Inbound]] = {}
+    for child, columns, table, targets in _catalogue(tx, dialect):
+        found.setdefault(table, []).append(Inbound(child, columns, targets))
+    return found
+
+
+def _catalogue(
+    tx: Transaction, dialect: Dialect
+) -> list[tuple[str, tuple[str, ...], str, tuple[str, ...]]]:
+    keys: dict[tuple[str, object], tuple[str, list[str], list[str]]] = {}
+    if dialect.name == "sqlite":
+        names = {
+            name.lower(): name
+            for (name,) in tx.rows("SELECT name FROM sqlite_master WHERE type='table'")
+        }
+        for child, number, table, column, target in tx.rows(
+            'SELECT m.name, f.id, f."table", f."from", f."to" FROM sqlite_master m '
+            "JOIN pragma_foreign_key_list(m.name) f WHERE m.type='table' "
+            "ORDER BY m.name, f.id, f.seq"
+        ):
+            parent = names.get(table.lower(), table)
+            if target is None:
+                primary = [
+                    name
+                    for (name,) in tx.rows(
+                        "SELECT name FROM pragma_table_info(?) WHERE pk>0 ORDER BY pk", (parent,)
+                    )
+                ]
+                have = keys.get((child, number), (parent, [], []))[2]
+                target = primary[len(have)] if len(have) < len(primary) else primary[-1]
+            _, columns, targets = keys.setdefault((child, number), (parent, [], []))
+            columns.append(column)
+            targets.append(target)
+    else:
+        for child, name, table, column, target in tx.rows(
+            "SELECT TABLE_NAME, CONSTRAINT_NAME, REFERENCED_TABLE_NAME, COLUMN_NAME, "
+            "REFERENCED_COLUMN_NAME FROM information_schema.KEY_COLUMN_USAGE "
+            "WHERE TABLE_SCHEMA=DATABASE() AND REFERENCED_TABLE_SCHEMA=DATABASE() "
+            "ORDER BY TABLE_NAME, CONSTRAINT_NAME, ORDINAL_POSITION"
+        ):
+            _, columns, targets = keys.setdefault((child, name), (table, [], []))
+            columns.append(column)
+            targets.append(target)
+    return [
+        (child, tuple(columns), table, tuple(targets))
+        for (child, _), (table, columns, targets) in keys.items()
+    ]

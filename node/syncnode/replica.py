@@ -1,0 +1,623 @@
+"""The replica beside a database: seals, cuts deltas, takes deltas in.
+
+It keeps the promises of `syncproto.replica.Replica`. Every step is one transaction; no state
+that matters lives in the process, so several processes may use one database (they take turns),
+and a process may be killed at any instruction.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from syncnode.anchor import Anchor
+from syncnode.apply import Applier
+from syncnode.database import Database, Transaction
+from syncnode.dialects.base import Mode
+from syncnode.hidden import HELD, PARKED, HiddenRow, HiddenRows
+from syncnode.reading import Reader
+from syncnode.references import Referrers, inbound_keys
+from syncnode.schema.plan import SchemaPlan
+from syncnode.seal import NotPlain, Sealer
+from syncnode.sidecar import Sidecar, load_plan
+from syncnode.table import Origins, Table
+from syncnode.trace import phase
+from syncproto.clock import SKEW_MS_MAX, latest_acceptable, milliseconds
+from syncproto.codec import decode_cells, decode_chunk, encode_chunk
+from syncproto.delta import Chunk, Cursor
+from syncproto.errors import LimitExceededError, StoreError
+from syncproto.frontier import Frontier
+from syncproto.frontier_blob import decode_frontier, encode_frontier
+from syncproto.identity import Dot, Origin, RowKey, SiteId
+from syncproto.memory import forgotten, redotted
+from syncproto.replica import Receipt, Standing
+
+Result = TypeVar("Result")
+
+CHUNK_BYTES_MAX = 1 << 20  # encoded; what a link loses when it breaks
+ROW_BYTES_MAX = 7 << 20
+APPLY_ROWS_MAX = 50_000  # rows in one transaction; beyond it a catch-up goes in steps
+ROWS_FIRST = 4_000  # rows of a first chunk, before their size is known
+ROWS_MAX = 40_000
+ATTEMPTS_MAX = 5  # of a step that meets a long journal or a locked row
+ATTEMPT_PAUSE_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedChunk(Chunk):
+    """A chunk with its bytes, so that it is encoded once and staged as it came."""
+
+    encoded: bytes = b""
+
+
+def wall_clock_ms() -> int:
+    """Milliseconds since the Unix epoch, as this machine has them."""
+    return time.time_ns() // 1_000_000
+
+
+def random_nonce() -> int:
+    """32 random bits."""
+    return int.from_bytes(os.urandom(4), "big")
+
+
+class DatabaseReplica:
+    """A replica whose rows stand in an application's database.
+
+    Args:
+        database: Where.
+        anchor: The identity anchor; None only for tests of single steps.
+        wall_ms, nonce: The clock, and 32 random bits; handed in for simulations.
+        chunk_bytes_max: Bytes of an encoded chunk; a row that is larger travels alone.
+        apply_rows_max: Rows applied in one transaction.
+        row_bytes_max: Encoded, above which a row stays here: peers refuse a longer message.
+        skew_ms_max: How far in the future a stamp may be.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        anchor: Anchor | None,
+        *,
+        wall_ms: Callable[[], int] = wall_clock_ms,
+        nonce: Callable[[], int] = random_nonce,
+        pause: Callable[[float], None] = time.sleep,
+        chunk_bytes_max: int = CHUNK_BYTES_MAX,
+        apply_rows_max: int = APPLY_ROWS_MAX,
+        row_bytes_max: int = ROW_BYTES_MAX,
+        skew_ms_max: int = SKEW_MS_MAX,
+        rows_first: int = ROWS_FIRST,
+    ) -> None:
+        self.database = database
+        self._anchor = anchor
+        self._wall_ms = wall_ms
+        self._nonce = nonce
+        self._pause = pause
+        self._chunk_bytes_max = chunk_bytes_max
+        self._apply_rows_max = apply_rows_max
+        self._row_bytes_max = row_bytes_max
+        self._skew_ms_max = skew_ms_max
+        self._rows_next = rows_first
+        self._heard: dict[SiteId, tuple[Frontier, int]] = {}
+        with database.read() as tx:
+            self.plan: SchemaPlan = load_plan(tx)
+            inbound = inbound_keys(tx, database.dialect)
+        self.tables: Mapping[int, Table] = {
+            plan.number: Table(plan, self.plan, database.dialect) for plan in self.plan.tables
+        }
+        self._referrers = Referrers(self.plan, self.tables, inbound)
+        self._check_anchor()
+        self.resume()
+
+    def close(self) -> None:
+        """Write down what was heard, and close the database."""
+        self.flush()
+        self.database.close()
+
+    # The port
+
+    def seal(self) -> bool:
+        """Turn what the application has committed into a changeset; False if it was nothing."""
+        with self.database.read() as tx:
+            empty = tx.value("SELECT 1 FROM syncnode_journal LIMIT 1") is None
+            due = self._due(tx)
+            lsn = int(tx.value("SELECT value FROM syncnode_setting WHERE name='lsn'"))
+        if self._anchor is not None and self._anchor.known_lsn > lsn:
+            # The database was exchanged for an older one while we run.
+            self._check_anchor()
+        if empty and not due:
+            return False
+        with phase("seal"):
+            touched, unsettled = self._with_care(self._seal_once)
+        if unsettled or due:
+            self._settle(touched)
+        return True
+
+    def _seal_once(self, careful: bool) -> tuple[dict[int, list[RowKey]], bool]:
+        with self.database.snapshot() as tx:
+            book = self._load(tx)
+            sealer = self._sealer(book, HiddenRows(book), bulk=not careful)
+            sealer.seal()
+            book.save()
+            return sealer.sealed_keys, self._unsettled(tx)
+
+    def standing(self, peer: SiteId) -> Standing:
+        self.seal()
+        with self.database.read() as tx:
+            book = self._load(tx)
+            stage = tx.row(
+                "SELECT incarnation, lsn FROM syncnode_stage "
+                f"WHERE sender={tx.mark} AND claim IS NULL",
+                (peer,),
+            )
+            told = tx.value(f"SELECT frontier FROM syncnode_peer WHERE site={tx.mark}", (peer,))
+            known = book.known(peer)
+            latest = book.frontier.entry(book.origin)
+            standing = Standing(
+                network=bytes.fromhex(book.settings["network"]),
+                origin=book.origin,
+                latest=latest,
+                frontier=book.frontier,
+                sums=dict(book.sums),
+                settled=not self._unsettled(tx) and not self._in_steps(tx),
+                peer=known,
+                peer_frontier=self._told(peer, told),
+                cursor=Cursor(Origin(peer, stage[0]), stage[1]) if stage else None,
+                nonces=book.recent_nonces(book.origin),
+                peer_nonces=(book.recent_nonces(Origin(peer, known.incarnation)) if known else {}),
+                wall_ms=self._wall_ms(),
+            )
+            hlc, committed_lsn = book.hlc, book.lsn
+        # The seq that this tells is offered with it.
+        self._raise_anchor(standing.origin.incarnation, latest.seq, 0, hlc, committed_lsn)
+        return standing
+
+    def chunk(self, base: Frontier, after: int) -> Chunk:
+        with phase("send"), self.database.snapshot() as tx:
+            book = self._load(tx)
+            hidden = HiddenRows(book)
+            if self._in_steps(tx):
+                raise StoreError("this site is between the steps of a catch-up", transient=True)
+            sealer = self._sealer(book, hidden)
+            if sealer.seal():
+                book.save()
+            reader = Reader(book, hidden, self.tables)
+            rows = self._rows_next
+            while True:
+                chunk = reader.chunk(base, after, rows)
+                encoded, size = _encoded(chunk)
+                if size <= self._chunk_bytes_max:
+                    break
+                if rows <= 1 or chunk.row_count + len(chunk.records) <= 1:
+                    if size > self._row_bytes_max:
+                        self._leave_out(book, chunk, size)
+                        chunk = replace(chunk, blocks=(), records=())
+                        encoded, _ = _encoded(chunk)
+                    break
+                rows = max(1, min(rows, chunk.row_count) // 2)
+            latest, hlc = book.frontier.entry(book.origin), book.hlc
+            lsn = book.lsn
+        self._tune(chunk.row_count, len(encoded))
+        self._raise_anchor(chunk.sender.incarnation, latest.seq, chunk.upto, hlc, lsn)
+        return EncodedChunk(**_fields(chunk), encoded=encoded)
+
+    def _leave_out(self, book: Sidecar, chunk: Chunk, size: int) -> None:
+        """A row that no message can carry stays here and is named; all others go on.
+
+        Peers will claim its dots without having them, so the row's next edit writes all of it
+        anew (`Sealer`).
+        """
+        kept = book.too_large
+        for block in chunk.blocks:
+            for key in block.keys:
+                kept[f"{block.table} {key.hex()}"] = size
+        book.too_large = kept
+        book.save()
+
+    def receive(self, chunk: Chunk) -> Receipt:
+        for attempt in range(ATTEMPTS_MAX):
+            try:
+                with phase("apply"):
+                    receipt = self._with_care(lambda careful: self._receive(chunk, careful))
+                break
+            except StoreError as error:
+                if not error.transient or attempt == ATTEMPTS_MAX - 1:
+                    raise
+            self._pause(ATTEMPT_PAUSE_S)
+            self.seal()
+        if receipt.taken and chunk.claim is not None and not receipt.applied:
+            with phase("apply"):
+                self.resume()
+            return Receipt(taken=True, applied=True)
+        return receipt
+
+    def heard(self, peer: SiteId, frontier: Frontier) -> None:
+        """Kept in memory until `flush`: it is a hint, and not worth a sync of the disk."""
+        self._heard[peer] = (frontier, self._wall_ms())
+
+    def flush(self) -> None:
+        """Write down what peers said they hold, for reports and for the next start."""
+        if not self._heard:
+            return
+        heard, self._heard = self._heard, {}
+        with self.database.write() as tx:
+            m = tx.mark
+            for peer, (frontier, wall_ms) in heard.items():
+                tx.execute(
+                    f"UPDATE syncnode_peer SET frontier={m}, contact_ms={m} WHERE site={m}",
+                    (encode_frontier(frontier), wall_ms, peer),
+                )
+
+    def renew(self, incarnation: int, common_seq: int) -> None:
+        with self.database.write() as tx:
+            book = self._load(tx)
+            self._renew(book, incarnation, common_seq)
+            book.save()
+            seq, lsn, hlc = book.frontier.seq(book.origin), book.lsn, book.hlc
+            if self._anchor is not None:
+                # Before the commit: a database behind its anchor only renews once more.
+                self._anchor.begin(
+                    site=book.settings["site"],
+                    incarnation=book.origin.incarnation,
+                    seq=seq,
+                    lsn=lsn,
+                    hlc=hlc,
+                )
+
+    def resume(self) -> None:
+        """Finish the steps of a catch-up that a crash broke off; nothing else begins before."""
+        while True:
+            with self.database.read() as tx:
+                stage = tx.row(
+                    "SELECT sender, incarnation, applied, claim, first_lsn FROM syncnode_stage "
+                    "WHERE claim IS NOT NULL ORDER BY sender LIMIT 1"
+                )
+            if stage is None:
+                return
+            sender, _, applied, claim, first_lsn = stage
+            site, goal = SiteId(bytes(sender)), decode_frontier(bytes(claim))
+            place, first = applied, first_lsn
+            self._with_care(
+                lambda careful, site=site, place=place, goal=goal, first=first: self._take_step(  # type: ignore[misc]
+                    site, place, goal, first, careful
+                )
+            )
+
+    # Taking a delta in
+
+    def _with_care(self, step: Callable[[bool], Result]) -> Result:
+        """Try the fast way; if some row is not as it seemed, the whole step again, with care."""
+        try:
+            return step(False)
+        except NotPlain:
+            return step(True)
+
+    def _receive(self, chunk: Chunk, careful: bool) -> Receipt:
+        sender = chunk.sender.site
+        with self.database.write() as tx:
+            book = self._load(tx)
+            hidden = HiddenRows(book)
+            sealer = self._sealer(book, hidden)
+            sealer.seal(single_read=tx.dialect.name != "sqlite")
+            stage = tx.row(
+                "SELECT incarnation, lsn, row_count, claim FROM syncnode_stage "
+                f"WHERE sender={tx.mark}",
+                (sender,),
+            )
+            if self._in_steps(tx):
+                raise StoreError("this site is between the steps of a catch-up", transient=True)
+            if stage is not None and stage[0] != chunk.sender.incarnation:
+                stage = None
+            reached = stage[1] if stage else 0
+            # An earlier part that arrives late has an older claim than what is staged.
+            if not book.frontier.includes(chunk.base) or chunk.after not in (0, reached):
+                book.save()
+                return Receipt(taken=False, applied=False)
+            if stage is None or chunk.after == 0:
+                self._drop_stage(tx, sender)
+                stage = None
+            waiting = stage[2] if stage else 0
+            if chunk.claim is not None and waiting + chunk.row_count <= self._apply_rows_max:
+                applier = self._applier(book, hidden, sealer, careful=careful)
+                try:
+                    applier.apply(self._with_staged(tx, sender, chunk), chunk.claim)
+                    self._drop_stage(tx, sender)
+                    joined = book.frontier.joined(chunk.claim)
+                    book.advance(joined, self._wall_ms(), sender=sender)
+                finally:
+                    applier.finish()
+                book.save()
+                return Receipt(taken=True, applied=True)
+            self._put_on_stage(tx, chunk, waiting, new=stage is None, first_lsn=book.lsn + 1)
+            book.save()
+            return Receipt(taken=True, applied=False)
+
+    def _with_staged(self, tx: Transaction, sender: SiteId, last: Chunk) -> Iterator[Chunk]:
+        for (position,) in tx.rows(
+            f"SELECT position FROM syncnode_staged WHERE sender={tx.mark} ORDER BY position",
+            (sender,),
+        ):
+            yield self._staged(tx, sender, position)
+        yield last
+
+    def _staged(self, tx: Transaction, sender: SiteId, position: int) -> Chunk:
+        body = tx.value(
+            f"SELECT body FROM syncnode_staged WHERE sender={tx.mark} AND position={tx.mark}",
+            (sender, position),
+        )
+        # Gone in the same transaction: its pages serve the rows that come out of it.
+        tx.execute(
+            f"DELETE FROM syncnode_staged WHERE sender={tx.mark} AND position={tx.mark}",
+            (sender, position),
+        )
+        return decode_chunk(bytes(body))
+
+    def _put_on_stage(
+        self, tx: Transaction, chunk: Chunk, waiting: int, *, new: bool, first_lsn: int
+    ) -> None:
+        sender, m = chunk.sender.site, tx.mark
+        encoded = chunk.encoded if isinstance(chunk, EncodedChunk) else b""
+        position = tx.value(
+            f"SELECT max(position) FROM syncnode_staged WHERE sender={m}", (sender,)
+        )
+        tx.execute(
+            f"INSERT INTO syncnode_staged (sender, position, body) VALUES ({m}, {m}, {m})",
+            (sender, (position or 0) + 1, encoded or encode_chunk(chunk)),
+        )
+        if new:
+            tx.execute(
+                "INSERT INTO syncnode_stage (sender, incarnation, lsn, claim, applied, first_lsn, "
+                f"row_count) VALUES ({m}, {m}, 0, NULL, 0, 0, 0)",
+                (sender, chunk.sender.incarnation),
+            )
+        claim = encode_frontier(chunk.claim) if chunk.claim is not None else None
+        tx.execute(
+            f"UPDATE syncnode_stage SET lsn={m}, row_count={m}, claim={m}, first_lsn={m} "
+            f"WHERE sender={m}",
+            (chunk.upto, waiting + chunk.row_count, claim, first_lsn, sender),
+        )
+
+    def _take_step(
+        self, sender: SiteId, applied: int, claim: Frontier, first_lsn: int, careful: bool
+    ) -> None:
+        """One chunk of a catch-up that is too large for one transaction; or its end."""
+        self.seal()
+        with self.database.write() as tx:
+            book = self._load(tx)
+            hidden = HiddenRows(book)
+            sealer = self._sealer(book, hidden)
+            sealer.seal(single_read=tx.dialect.name != "sqlite")
+            m = tx.mark
+            position = tx.value(
+                f"SELECT min(position) FROM syncnode_staged WHERE sender={m} AND position>{m}",
+                (sender, applied),
+            )
+            if position is None:
+                book._first_lsn = first_lsn
+                book.advance(book.frontier.joined(claim), self._wall_ms(), sender=sender)
+                self._drop_stage(tx, sender)
+            else:
+                applier = self._applier(book, hidden, sealer, careful=careful)
+                try:
+                    applier.apply([self._staged(tx, sender, position)], claim)
+                finally:
+                    applier.finish()
+                tx.execute(
+                    f"UPDATE syncnode_stage SET applied={m} WHERE sender={m}", (position, sender)
+                )
+            book.save()
+
+    def _drop_stage(self, tx: Transaction, sender: SiteId) -> None:
+        tx.execute(f"DELETE FROM syncnode_staged WHERE sender={tx.mark}", (sender,))
+        tx.execute(f"DELETE FROM syncnode_stage WHERE sender={tx.mark}", (sender,))
+
+    def _in_steps(self, tx: Transaction) -> bool:
+        return tx.value("SELECT 1 FROM syncnode_stage WHERE claim IS NOT NULL LIMIT 1") is not None
+
+    # Coming to rest after local changes
+
+    def _unsettled(self, tx: Transaction) -> bool:
+        """Rows are parked, held or kept aside."""
+        return (
+            tx.value(
+                "SELECT 1 FROM syncnode_row WHERE place IN ('parked', 'held', 'aside') LIMIT 1"
+            )
+            is not None
+        )
+
+    def _due(self, tx: Transaction) -> bool:
+        bound = self._wall_ms() + self._skew_ms_max
+        return (
+            tx.value(
+                f"SELECT 1 FROM syncnode_row WHERE place='aside' AND since_ms<={tx.mark} LIMIT 1",
+                (bound,),
+            )
+            is not None
+        )
+
+    def _settle(self, touched: Mapping[int, list[RowKey]]) -> None:
+        with phase("apply"), self.database.write() as tx:
+            book = self._load(tx)
+            hidden = HiddenRows(book)
+            sealer = self._sealer(book, hidden)
+            sealer.seal(single_read=tx.dialect.name != "sqlite")
+            applier = self._applier(book, hidden, sealer)
+            try:
+                applier.take_due()
+                applier.settle(touched)
+            finally:
+                applier.finish()
+            book.save()
+
+    # A new incarnation
+
+    def _renew(self, book: Sidecar, incarnation: int, common_seq: int) -> None:
+        old = book.origin
+        first = book.tx.value(
+            f"SELECT min(lsn) FROM syncnode_changeset WHERE origin={book.tx.mark} "
+            f"AND seq>{book.tx.mark}",
+            (book.number(old), common_seq),
+        )
+        nonce = book.recent_nonces(old).get(common_seq)
+        book.origin = Origin(old.site, max(incarnation, old.incarnation + 1))
+        book.set("incarnation", str(book.origin.incarnation))
+        if first is None:
+            return
+        upto = book.lsn
+        hidden = HiddenRows(book)
+        sealer = self._sealer(book, hidden)
+        dot = book.open_changeset(self._nonce())
+        wall_ms = self._wall_ms()
+        origins = Origins(book.origin_of, decode_cells)
+        for table in self.tables.values():
+            if table.plan.key_kind == "none":
+                continue
+            for key in self._clocked(book.tx, table, first, upto):
+                pk = table.find(book.tx, [key]).get(key)
+                if pk is None:
+                    continue
+                for stored in table.by_pk(book.tx, [pk], origins):
+                    row = table.row_of(stored)
+                    if any(s.origin == old and s.seq > common_seq for s in row.stamps()):
+                        again = redotted(row, old, common_seq, dot)
+                        sealer.write_clock(table, pk, key, again, row)
+        for _, number, key, row in list(hidden.changed(first, upto)):
+            here = hidden.get(number, [key]).get(key)
+            if here is None or here.place == HELD:
+                continue
+            if any(s.origin == old and s.seq > common_seq for s in row.stamps()):
+                again = redotted(row, old, common_seq, dot)
+                sealer.put_hidden(
+                    self.tables[number],
+                    key,
+                    HiddenRow(here.place, again, 0, here.reason, here.detail, here.waits),
+                    row,
+                )
+        m = book.tx.mark
+        book.lsn += 1
+        book.tx.execute(
+            f"UPDATE syncnode_conflict SET origin={m}, seq={m}, lsn={m} "
+            f"WHERE origin={m} AND seq>{m}",
+            (book.number(dot.origin), dot.seq, book.lsn, book.number(old), common_seq),
+        )
+        book.frontier = forgotten(book.frontier, old, common_seq, nonce)
+        book.tx.execute(
+            f"DELETE FROM syncnode_changeset WHERE origin={m} AND seq>{m}",
+            (book.number(old), common_seq),
+        )
+        book.close_changeset(wall_ms)
+
+    def _clocked(self, tx: Transaction, table: Table, first: int, upto: int) -> list[RowKey]:
+        return [
+            RowKey(bytes(key))
+            for (key,) in tx.rows(
+                f"SELECT syncnode_key FROM {table.clock_name} "
+                f"WHERE syncnode_lsn BETWEEN {tx.mark} AND {tx.mark} ORDER BY syncnode_lsn",
+                (first, upto),
+            )
+        ]
+
+    # The anchor
+
+    def _check_anchor(self) -> None:
+        """A database behind its anchor, or with none of this place, was restored or cloned."""
+        anchor = self._anchor
+        if anchor is None:
+            return
+        # The anchor first: a node that works beside us raises it after each of its commits, and
+        # read in the other order a newer anchor would be held against an older database.
+        held = anchor.read()
+        with self.database.read() as tx:
+            book = self._load(tx)
+            seq = book.frontier.seq(book.origin)
+        behind = held is None or not anchor.is_ours(held)
+        if held is not None and not behind:
+            behind = (held.incarnation, held.seq) > (book.origin.incarnation, seq)
+            behind = behind or held.lsn > book.lsn
+        if behind:
+            highest = max(book.origin.incarnation, held.incarnation if held else 0)
+            self.renew(highest + 1, seq)
+            self.restored = True
+
+    restored = False
+
+    def _raise_anchor(
+        self, incarnation: int, seq: int, lsn: int, hlc: int, committed_lsn: int
+    ) -> None:
+        if self._anchor is not None:
+            self._anchor.raise_to(
+                incarnation=incarnation, seq=seq, lsn=lsn, hlc=hlc, committed_lsn=committed_lsn
+            )
+
+    # Inside
+
+    def _load(self, tx: Transaction) -> Sidecar:
+        return Sidecar.load(tx, self.plan)
+
+    def _sealer(self, book: Sidecar, hidden: HiddenRows, *, bulk: bool = False) -> Sealer:
+        return Sealer(
+            book,
+            hidden,
+            self.tables,
+            Origins(book.origin_of, decode_cells),
+            wall_ms=self._wall_ms(),
+            nonce=self._nonce(),
+            bulk=bulk,
+        )
+
+    def _applier(
+        self, book: Sidecar, hidden: HiddenRows, sealer: Sealer, *, careful: bool = True
+    ) -> Applier:
+        reference_ms = max(self._wall_ms(), milliseconds(book.hlc))
+        return Applier(
+            book,
+            hidden,
+            self.tables,
+            Origins(book.origin_of, decode_cells),
+            sealer,
+            self._referrers,
+            wall_ms=self._wall_ms(),
+            nonce=self._nonce(),
+            limit=latest_acceptable(reference_ms, skew_ms_max=self._skew_ms_max),
+            skew_ms_max=self._skew_ms_max,
+            careful=careful,
+        )
+
+    def _told(self, peer: SiteId, stored: Any) -> Frontier | None:
+        if peer in self._heard:
+            return self._heard[peer][0]
+        return decode_frontier(bytes(stored)) if stored is not None else None
+
+    def _tune(self, rows: int, encoded: int) -> None:
+        """Aim the next chunk somewhat below what a chunk may be: rows differ, and a chunk that
+        came out too large is read and encoded twice."""
+        if rows >= self._rows_next // 2 and encoded:
+            goal = int(rows * self._chunk_bytes_max * 0.6 / encoded)
+            self._rows_next = max(1, min(goal, ROWS_MAX, 4 * rows))
+
+
+def _encoded(chunk: Chunk) -> tuple[bytes, int]:
+    """A chunk's bytes and their number; no bytes and a number beyond all limits for a chunk
+    that no limits allow."""
+    try:
+        encoded = encode_chunk(chunk)
+    except LimitExceededError:
+        return b"", sys.maxsize
+    return encoded, len(encoded)
+
+
+def _fields(chunk: Chunk) -> dict[str, Any]:
+    return {
+        "sender": chunk.sender,
+        "base": chunk.base,
+        "after": chunk.after,
+        "upto": chunk.upto,
+        "records": chunk.records,
+        "blocks": chunk.blocks,
+        "claim": chunk.claim,
+        "total": chunk.total,
+    }
+
+
+__all__ = ["PARKED", "DatabaseReplica", "Dot", "EncodedChunk", "Mode"]

@@ -1,0 +1,352 @@
+"""Opens everything real and runs it in one nursery: the daemon, and a node inside a program.
+
+    async with Node(settings) as node:
+        print(node.listening)
+
+Nothing that matters lives in this process: it may end at any instruction.
+"""
+
+import logging
+import os
+import random
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TypeVar
+
+import trio
+
+from syncnode.client import PeerAddress, PeerClient
+from syncnode.connection import DEFAULT_LIMITS
+from syncnode.exchange import Exchanger, News
+from syncnode.gateway import Gateway
+from syncnode.gossip import Gossip
+from syncnode.identity import BOOT_NONCE_BYTES, SiteKey, load_key
+from syncnode.peers import Contact, Peer, put_contacts, read_peers
+from syncnode.replica import DatabaseReplica, wall_clock_ms
+from syncnode.serve_lock import FileLock, ServerLock, serve_lock
+from syncnode.server import serve, server_context
+from syncnode.watcher import Pulse, watch
+from syncproto.errors import StoreError
+from syncproto.identity import SiteId, site_text
+
+if TYPE_CHECKING:
+    from syncnode.config import Settings
+
+T = TypeVar("T")
+
+FLUSH_S = 2.0  # what peers said they hold is only a hint: not worth a disk's sync each time
+SETTLE_EVERY = 15  # of so many flushes one looks whether stamps of the future have come due
+LOCK_CHECK_S = 5.0
+GRACE_S = 2.0  # of the five seconds that ending may take
+
+logger = logging.getLogger(__name__)
+
+
+def silent(_: str) -> None:
+    """A notice that nobody reads."""
+
+
+class Members:
+    """The peers as the database has them, and the addresses to call."""
+
+    def __init__(self) -> None:
+        self.by_site: dict[SiteId, Peer] = {}
+
+    def replace(self, peers: list[Peer]) -> None:
+        self.by_site = {peer.site: peer for peer in peers}
+
+    def address(self, site: SiteId) -> PeerAddress:
+        return PeerAddress(site, self.by_site[site].url)
+
+    async def public_key(self, site: SiteId) -> bytes | None:
+        peer = self.by_site.get(site)
+        return peer.public_key if peer else None
+
+    def called(self) -> list[SiteId]:
+        """Those that have an address."""
+        return [site for site, peer in self.by_site.items() if peer.url]
+
+
+@dataclass(slots=True)
+class Parts:
+    """What `serve`, `sync` and tests need of a node that is open.
+
+    Attributes:
+        limiter: One token: the replica does one thing at a time.
+    """
+
+    settings: "Settings"
+    replica: DatabaseReplica
+    key: SiteKey
+    members: Members
+    client: PeerClient
+    news: News
+    exchanger: Exchanger
+    limiter: trio.CapacityLimiter
+
+    async def in_database(self, work: Callable[[], T], /) -> T:
+        """Run blocking work on the replica in a thread, after what runs there now."""
+        return await trio.to_thread.run_sync(work, limiter=self.limiter)
+
+    async def read_members(self) -> dict[SiteId, Peer]:
+        """Read the peers anew; what was known of them before."""
+
+        def work() -> list[Peer]:
+            with self.replica.database.read() as tx:
+                return read_peers(tx)
+
+        found = await self.in_database(work)
+        # Two tasks may read at once: only one of them finds a newcomer new.
+        before = self.members.by_site
+        self.members.replace(found)
+        return before
+
+    def check_writable(self) -> None:
+        """Blocking: a daemon that may not write must not look as if it ran.
+
+        Raises:
+            StoreError: The database cannot be written.
+        """
+        try:
+            with self.replica.database.write() as tx:
+                tx.execute("UPDATE syncnode_setting SET value=value WHERE name='format'")
+        except StoreError as error:
+            if not error.transient:
+                raise
+
+    def flush(self) -> None:
+        """Blocking: write down what was learned of peers."""
+        self.replica.flush()
+        contacts, self.exchanger.contacts = self.exchanger.contacts, {}
+        write_contacts(self.replica, contacts)
+
+
+def write_contacts(replica: DatabaseReplica, contacts: dict[SiteId, Contact]) -> None:
+    if contacts:
+        with replica.database.write() as tx:
+            put_contacts(tx, contacts)
+
+
+async def open_parts(settings: "Settings", stack: AsyncExitStack) -> Parts:
+    """Open a node; the stack closes it."""
+    from syncnode.operations.site import open_replica
+
+    limiter = trio.CapacityLimiter(1)
+    replica = await trio.to_thread.run_sync(open_replica, settings, limiter=limiter)
+
+    async def close() -> None:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(replica.close, limiter=limiter)
+
+    stack.push_async_callback(close)
+    key = load_key(settings.key)
+    members, news = Members(), News()
+    client = await stack.enter_async_context(
+        PeerClient(key, response_bytes_max=settings.limits.body_bytes_max)
+    )
+
+    async def post(site: SiteId, body: bytes, *, timeout_s: float) -> bytes:
+        return await client.post(members.address(site), "/exchange", body, timeout_s=timeout_s)
+
+    async def in_database(work: Callable[[], T], /) -> T:
+        return await trio.to_thread.run_sync(work, limiter=limiter)
+
+    exchanger = Exchanger(
+        replica,
+        name=settings.name,
+        in_database=in_database,
+        post=post,
+        news=news,
+        wall_ms=wall_clock_ms,
+        wait_ms_max=settings.limits.wait_ms_max,
+        skew_ms_max=settings.limits.skew_ms_max,
+    )
+    parts = Parts(settings, replica, key, members, client, news, exchanger, limiter)
+    await parts.read_members()
+    return parts
+
+
+class Node:
+    """A site's daemon, for as long as the `async with` block lasts.
+
+    Args:
+        settings: Of a site that `init` made.
+        notice: Told in a sentence what a person should know.
+
+    Attributes:
+        listening: The addresses that it answers on; empty for a site that only calls.
+    """
+
+    def __init__(self, settings: "Settings", *, notice: Callable[[str], None] = silent) -> None:
+        self.settings = settings
+        self.listening: list[tuple[str, int]] = []
+        self._notice = notice
+        self._stack = AsyncExitStack()
+        self._shutdown = trio.Event()
+        self._followed: str | None = None  # what pulses said of the members when last read
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._open()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        return await self._stack.__aexit__(kind, error, trace)
+
+    async def _open(self) -> None:
+        settings, stack = self.settings, self._stack
+        from syncnode.database import Database
+
+        lock = serve_lock(Database(settings.database))
+        await trio.to_thread.run_sync(lock.take)
+        stack.callback(lock.release)
+        self._parts = parts = await open_parts(settings, stack)
+        await parts.in_database(parts.check_writable)
+        self._gossip = Gossip(
+            parts.exchanger,
+            news=parts.news,
+            wait_ms=settings.limits.wait_ms_max,
+            every_ms=settings.every_ms,
+            chance=random.random,
+        )
+        if parts.replica.restored:
+            self._notice(
+                "this database was restored, cloned or moved: the site goes on under a new "
+                "incarnation and fetches from its peers what they have of it"
+            )
+        stack.push_async_callback(self._flush)
+        servers = await stack.enter_async_context(trio.open_nursery())
+        stack.callback(self._shutdown.set)
+        workers = await stack.enter_async_context(trio.open_nursery())
+        stack.callback(workers.cancel_scope.cancel)
+        stack.callback(parts.exchanger.end)
+        if settings.listen is not None:
+            self.listening = await servers.start(self._serve)
+        self._workers = workers
+        workers.start_soon(watch, parts.replica.database, self._on_pulse)
+        workers.start_soon(self._flush_often)
+        workers.start_soon(self._keep_lock, lock)
+        self._gossip.follow(workers, parts.members.called())
+        self._say_hello()
+
+    def _say_hello(self) -> None:
+        parts = self._parts
+        self._notice(f"{self.settings.name} ({site_text(parts.key.site)}) is running")
+        if self.listening:
+            where = ", ".join(f"https://{host}:{port}" for host, port in self.listening)
+            self._notice(f"listening on {where}")
+        else:
+            self._notice("listening nowhere: it calls others")
+        peers = [
+            f"{peer.name} ({peer.role}{', ' + peer.url if peer.url else ''})"
+            for peer in parts.members.by_site.values()
+        ]
+        self._notice(f"peers: {', '.join(peers) or 'none yet'}")
+
+    # Answering
+
+    async def _serve(
+        self, task_status: "trio.TaskStatus[list[tuple[str, int]]]" = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        parts, settings = self._parts, self.settings
+        assert settings.listen is not None, "asked before"
+        gateway = Gateway(
+            site=parts.key.site,
+            boot_nonce=os.urandom(BOOT_NONCE_BYTES),
+            known_sites=parts.members.public_key,
+            exchange=self._answer,
+            join=self._join,
+            body_bytes_max=settings.limits.body_bytes_max,
+        )
+        await serve(
+            gateway,
+            host=settings.listen.host,
+            port=settings.listen.port,
+            ssl_context=server_context(parts.key),
+            limits=replace(
+                DEFAULT_LIMITS, body_bytes_max=settings.limits.body_bytes_max, grace_s=GRACE_S
+            ),
+            shutdown=self._shutdown,
+            task_status=task_status,
+        )
+
+    async def _answer(self, site: SiteId, body: bytes) -> bytes:
+        self._gossip.called_by(site)
+        return await self._parts.exchanger.answer(site, body)
+
+    async def _join(self, body: bytes) -> bytes:
+        from syncnode.operations.membership import answer_join
+
+        parts = self._parts
+        answer = await parts.in_database(
+            lambda: answer_join(parts.replica, parts.key, self.settings, body)
+        )
+        await self._follow_members()
+        return answer
+
+    # Beside it
+
+    async def _on_pulse(self, pulse: Pulse) -> bool:
+        parts = self._parts
+
+        try:
+            # It seals, and says what we hold then.
+            standing = await parts.in_database(lambda: parts.replica.standing(parts.key.site))
+        except StoreError as error:
+            if not error.transient:
+                raise
+            logger.warning("changes could not be sealed now: %s", error)
+            return False
+        parts.news.tell(standing.frontier)
+        # Every changed row comes by here; who the members are seldom changes.
+        if pulse.members != self._followed:
+            await self._follow_members()
+            self._followed = pulse.members
+        return True
+
+    async def _follow_members(self) -> None:
+        parts = self._parts
+        before = await parts.read_members()
+        for site, peer in parts.members.by_site.items():
+            if site not in before:
+                self._notice(f"{peer.name} is a {peer.role} now")
+        self._gossip.follow(self._workers, parts.members.called())
+
+    async def _flush_often(self) -> None:
+        flushes = 0
+        while True:
+            await trio.sleep(FLUSH_S)
+            flushes += 1
+            if self._parts.exchanger.contacts or flushes % SETTLE_EVERY == 0:
+                await self._flush()
+
+    async def _flush(self) -> None:
+        parts = self._parts
+
+        def work() -> None:
+            parts.flush()
+            parts.replica.seal()
+
+        with trio.CancelScope(shield=True):
+            try:
+                await parts.in_database(work)
+            except StoreError as error:
+                logger.warning("what peers said could not be written down: %s", error)
+
+    async def _keep_lock(self, lock: FileLock | ServerLock) -> None:
+        while True:
+            await trio.sleep(LOCK_CHECK_S)
+            if not await trio.to_thread.run_sync(lock.held):
+                raise StoreError(
+                    "another `syncnode serve` has taken over this database; this one ends"
+                )

@@ -1,0 +1,1 @@
+"""From a catalogue to row keys, references and a plan."""

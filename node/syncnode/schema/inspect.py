@@ -1,0 +1,151 @@
+"""From a database to a plan: reads the catalogue, then decides what travels and how."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from syncnode.schema.catalogue import Catalogue, Table
+from syncnode.schema.choice import chosen, groups_in_order, parents, without_orphans
+from syncnode.schema.plan import Excluded, SchemaPlan, TablePlan
+from syncnode.schema.rowkeys import RowKeyPlan, RowKeys
+from syncproto.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+
+def inspect(
+    database: "Connection | Engine",
+    only: Sequence[str] | None = None,
+    exclude: Sequence[str] = (),
+) -> SchemaPlan:
+    """What syncnode does with the schema of this database; writes nothing.
+
+    `only` takes along whatever its tables refer to; None means all tables. Our own tables
+    (`syncnode_…`) and SQLite's are passed over in silence. Where a decision rests on content (a
+    uuid column without unique index), the rows are counted.
+
+    Raises:
+        ConfigError: A name in `only` or `exclude` is unknown, or an excluded table is needed;
+            or the engine is none that we know.
+    """
+    from sqlalchemy import Engine
+
+    if isinstance(database, Engine):
+        with database.connect() as connection:
+            return inspect(connection, only, exclude)
+    return planned(_catalogue(database), only, exclude)
+
+
+def planned(catalogue: Catalogue, only: Sequence[str] | None, exclude: Sequence[str]) -> SchemaPlan:
+    """The plan for what the catalogue holds."""
+    unfit = [*catalogue.refused, *_unfit(catalogue)]
+    names = {excluded.table for excluded in unfit}
+    fit, refused = without_orphans(
+        [table for table in catalogue.tables if table.name not in names], unfit
+    )
+    choice = chosen(fit, refused, only=only, exclude=exclude)
+    tables = {table.name: table for table in fit if table.name in choice.names}
+    order, cyclic = groups_in_order(tables, parents(tables.values()))
+    numbers = {name: number for number, name in enumerate(sorted(tables), start=1)}
+    row_keys = RowKeys(catalogue)
+    plans = []
+    warnings = list(catalogue.warnings)
+    for name in order:
+        key = row_keys.plan(tables[name])
+        plans.append(_table_plan(tables[name], key, row_keys, numbers[name], name in cyclic))
+        warnings += row_keys.warnings.get(name, [])
+        warnings += _falling_together(catalogue, tables[name], key)
+    return SchemaPlan(
+        dialect=catalogue.dialect,
+        tables=tuple(plans),
+        excluded=tuple(sorted([*refused, *choice.excluded], key=lambda excluded: excluded.table)),
+        taken_along=choice.taken_along,
+        warnings=tuple(warnings),
+    )
+
+
+def _catalogue(connection: "Connection") -> Catalogue:
+    dialect = connection.dialect.name
+    if dialect == "sqlite":
+        from syncnode.schema.sqlite import SqliteCatalogue
+
+        return SqliteCatalogue(connection)
+    if dialect in ("mysql", "mariadb"):
+        from syncnode.schema.mariadb import MariadbCatalogue
+
+        return MariadbCatalogue(connection)
+    raise ConfigError(f"{dialect} is no database that syncnode knows: SQLite, MariaDB and MySQL.")
+
+
+def _unfit(catalogue: Catalogue) -> list[Excluded]:
+    """Tables whose rows cannot be told apart or hold nothing of their own."""
+    found = []
+    for table in catalogue.tables:
+        if all(column.generated for column in table.columns):
+            found.append(Excluded(table.name, "has generated columns only: nothing to replicate"))
+            continue
+        nullable = [name for name in table.primary_key if table.column(name).nullable]
+        if nullable and catalogue.filling(table.name, nullable).nulls:
+            found.append(
+                Excluded(
+                    table.name,
+                    f"has rows whose primary key ({', '.join(nullable)}) is NULL, which SQLite"
+                    " allows and no other engine does; give them a key, or delete them",
+                )
+            )
+    return found
+
+
+def _table_plan(
+    table: Table, key: RowKeyPlan, row_keys: RowKeys, number: int, in_cycle: bool
+) -> TablePlan:
+    columns = []
+    for column in table.columns:
+        reference = row_keys.reference(table.name, column.name)
+        if column.name == key.local_key:
+            reference = None
+        columns.append(
+            replace(
+                column,
+                reference=reference,
+                default_zero=column.default_zero and reference is not None,
+            )
+        )
+    return TablePlan(
+        name=table.name,
+        number=number,
+        key_kind=key.kind,
+        primary_key=key.primary_key,
+        key_columns=key.key_columns,
+        columns=tuple(columns),
+        foreign_keys=table.foreign_keys,
+        unique_keys=tuple(
+            unique for unique in table.unique_keys if unique.columns != key.primary_key
+        ),
+        local_key=key.local_key,
+        autoincrement=table.autoincrement,
+        in_cycle=in_cycle,
+        rowid=table.rowid,
+        strict=table.strict,
+        engine=table.engine,
+        charset=table.charset,
+        collation=table.collation,
+    )
+
+
+def _falling_together(catalogue: Catalogue, table: Table, key: RowKeyPlan) -> list[str]:
+    """Rows that this engine tells apart and the network does not."""
+    texts = [name for name in key.key_columns if table.column(name).kind in ("text", "any")]
+    if key.kind not in ("natural", "composite") or not texts:
+        return []
+    if all(table.column(name).collation_insensitive for name in texts):
+        return []
+    filling = catalogue.filling(table.name, key.key_columns)
+    if not filling.duplicates:
+        return []
+    return [
+        f"{table.name} has {filling.duplicates} rows whose key ({', '.join(key.key_columns)})"
+        " differs from another row's in case or trailing blanks alone; the network takes both for"
+        " one row: rename or join them"
+    ]

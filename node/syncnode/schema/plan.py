@@ -1,0 +1,265 @@
+"""What syncnode has decided about a schema: tables, row keys, references, and what stays out.
+
+Frozen values, made by `inspect.py` and read by everything that touches the application's
+tables. A table's plan is kept as JSON in `syncnode_table.plan`, so that triggers, clocks and
+rows of one installation agree although the catalogue may have changed since.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+ColumnKind = Literal[
+    "integer",
+    "unsigned",
+    "float",
+    "single",
+    "decimal",
+    "text",
+    "bytes",
+    "date",
+    "time",
+    "datetime",
+    "bit",
+    "any",
+]
+"""How a column's values look on the wire: `single` is a four-byte float, `any` a SQLite column
+without a usable declared type, whose values travel as they are."""
+
+KeyKind = Literal["uuid", "shared", "composite", "natural", "random", "none"]
+"""Where the row key comes from: a unique uuid column; the parent whose key is this table's
+primary key; the translated columns of the primary key; a text or assigned number; drawn at
+capture, since the table has a counter and nothing else; the whole row and a copy's ordinal."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnPlan:
+    """One column as the engine declares it.
+
+    Attributes:
+        reference: The table whose local integer key this column holds, after following foreign
+            keys to the end (patient.patient_id refers to person); None: the value itself travels.
+        size: Characters of a CHAR or VARCHAR, bytes of an integer or binary type, bits of a bit
+            type; None where the engine sets no limit.
+        octets: Greatest length in bytes of a text or binary type on MariaDB.
+        fraction: Digits of a second that a time or datetime keeps.
+        generated: Computed by the engine: never read, written or sent.
+        automatic: The engine draws the next number when an INSERT gives none (or, on MariaDB, 0).
+        collation_insensitive: The engine compares without case, accents or trailing blanks.
+        default_zero: A reference whose DEFAULT is 0: a row may hold 0 without such a parent.
+        has_default: An INSERT may leave the column out although it is NOT NULL.
+        declared: The type as written in the schema, in lower case.
+    """
+
+    name: str
+    kind: ColumnKind
+    nullable: bool
+    reference: str | None = None
+    size: int | None = None
+    octets: int | None = None
+    precision: int | None = None
+    scale: int | None = None
+    fraction: int | None = None
+    generated: bool = False
+    automatic: bool = False
+    collation_insensitive: bool = False
+    default_zero: bool = False
+    has_default: bool = False
+    charset: str | None = None
+    collation: str | None = None
+    declared: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignKey:
+    """A foreign key of the catalogue, whether its columns are references or plain values.
+
+    Attributes:
+        on_delete, on_update: In upper case, "NO ACTION" where nothing is declared.
+        deferrable: Checked at the end of the transaction without being asked (SQLite's DEFERRABLE
+            INITIALLY DEFERRED).
+    """
+
+    columns: tuple[str, ...]
+    table: str
+    target_columns: tuple[str, ...]
+    on_delete: str = "NO ACTION"
+    on_update: str = "NO ACTION"
+    deferrable: bool = False
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class UniqueKey:
+    """A unique index besides the primary key.
+
+    Attributes:
+        insensitive: Those of `columns` that the index compares without case or accents.
+        partial: Has a WHERE clause: only some rows must be unique.
+        expression: Holds an expression; `columns` names only the plain ones.
+        prefix: Compares only the start of some column.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    insensitive: tuple[str, ...] = ()
+    partial: bool = False
+    expression: bool = False
+    prefix: bool = False
+
+    @property
+    def plain(self) -> bool:
+        """Two rows clash exactly when they agree in all of `columns`."""
+        return not (self.partial or self.expression or self.prefix)
+
+
+@dataclass(frozen=True, slots=True)
+class TablePlan:
+    """One replicated table.
+
+    Attributes:
+        number: From 1, in the order of sorted names; stable while the choice of tables is.
+        key_columns: What the row key is made of: the uuid column; the primary key for shared,
+            composite and natural keys; nothing for random; all travelling columns for none.
+        primary_key: The columns that name a row in this database. Where a table declares none, a
+            unique key over NOT NULL columns serves; empty only for key kind none.
+        local_key: The integer column that means nothing elsewhere and never travels, if any.
+        autoincrement: SQLite's AUTOINCREMENT or MariaDB's AUTO_INCREMENT is declared.
+        in_cycle: Parents and children cannot be put in an order (self-references do not count).
+        rowid: SQLite: a name of the hidden row number that no column takes; None without rowid.
+        engine, charset, collation: MariaDB only.
+    """
+
+    name: str
+    number: int
+    key_kind: KeyKind
+    primary_key: tuple[str, ...]
+    key_columns: tuple[str, ...]
+    columns: tuple[ColumnPlan, ...]
+    foreign_keys: tuple[ForeignKey, ...] = ()
+    unique_keys: tuple[UniqueKey, ...] = ()
+    local_key: str | None = None
+    autoincrement: bool = False
+    in_cycle: bool = False
+    rowid: str | None = None
+    strict: bool = False
+    engine: str | None = None
+    charset: str | None = None
+    collation: str | None = None
+
+    def column(self, name: str) -> ColumnPlan:
+        """The column of that name.
+
+        Raises:
+            KeyError: There is none.
+        """
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(name)
+
+    @property
+    def stored(self) -> tuple[ColumnPlan, ...]:
+        """Columns that hold something of their own: all but the generated."""
+        return tuple(column for column in self.columns if not column.generated)
+
+    @property
+    def travelling(self) -> tuple[ColumnPlan, ...]:
+        """Columns that have cells: stored, and not the local key."""
+        return tuple(column for column in self.stored if column.name != self.local_key)
+
+    @property
+    def references(self) -> Mapping[str, str]:
+        """Table referred to by column, for the columns that hold a local key."""
+        return {column.name: column.reference for column in self.columns if column.reference}
+
+    @property
+    def automatic(self) -> str | None:
+        """The column whose next number the engine draws, if any."""
+        return next((column.name for column in self.columns if column.automatic), None)
+
+    def to_json(self) -> str:
+        return _dumped(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "TablePlan":
+        return _table(json.loads(text))
+
+
+@dataclass(frozen=True, slots=True)
+class Excluded:
+    """A table that is not replicated, and why, with what would change that."""
+
+    table: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaPlan:
+    """All replicated tables, parents before children as far as cycles allow.
+
+    Attributes:
+        dialect: "sqlite" or "mysql" (MariaDB and MySQL).
+        taken_along: Tables that the choice did not name but that those named refer to.
+        warnings: Sentences for the operator: what is guessed, what cannot work.
+    """
+
+    dialect: str
+    tables: tuple[TablePlan, ...]
+    excluded: tuple[Excluded, ...] = ()
+    taken_along: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[TablePlan]:
+        return iter(self.tables)
+
+    def __len__(self) -> int:
+        return len(self.tables)
+
+    @property
+    def by_name(self) -> Mapping[str, TablePlan]:
+        return {table.name: table for table in self.tables}
+
+    @property
+    def by_number(self) -> Mapping[int, TablePlan]:
+        return {table.number: table for table in self.tables}
+
+    def children(self, name: str) -> tuple[tuple[TablePlan, ForeignKey], ...]:
+        """Every foreign key that points to that table, with the table that has it."""
+        return tuple(
+            (table, key) for table in self.tables for key in table.foreign_keys if key.table == name
+        )
+
+    def to_json(self) -> str:
+        return _dumped(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "SchemaPlan":
+        fields = json.loads(text)
+        return cls(
+            dialect=fields["dialect"],
+            tables=tuple(_table(table) for table in fields["tables"]),
+            excluded=tuple(Excluded(**excluded) for excluded in fields["excluded"]),
+            taken_along=tuple(fields["taken_along"]),
+            warnings=tuple(fields["warnings"]),
+        )
+
+
+def _dumped(fields: Mapping[str, Any]) -> str:
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+
+
+def _table(fields: Mapping[str, Any]) -> TablePlan:
+    plain: dict[str, Any] = _tuples(fields)
+    plain["columns"] = tuple(ColumnPlan(**column) for column in fields["columns"])
+    plain["foreign_keys"] = tuple(ForeignKey(**_tuples(key)) for key in fields["foreign_keys"])
+    plain["unique_keys"] = tuple(UniqueKey(**_tuples(key)) for key in fields["unique_keys"])
+    return TablePlan(**plain)
+
+
+def _tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON knows only lists; our values hold tuples."""
+    return {
+        name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
+    }

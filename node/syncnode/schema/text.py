@@ -1,0 +1,100 @@
+"""The plan as text for people: what `init --dry-run` prints."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from syncnode.schema.plan import SchemaPlan, TablePlan
+
+WIDTH = 100  # of a terminal; long lists of names are wrapped to it
+_ENGINES = {"sqlite": "SQLite", "mysql": "MariaDB or MySQL"}
+
+
+def plan_text(plan: SchemaPlan) -> str:
+    """All of the plan, one table a paragraph, parents first."""
+    return "\n".join(_lines(plan)) + "\n"
+
+
+def key_text(table: TablePlan) -> str:
+    """In a few words, what names a row of this table at every site."""
+    columns = ", ".join(table.key_columns)
+    match table.key_kind:
+        case "uuid":
+            return f"uuid column {columns}"
+        case "shared":
+            return f"that of {table.references[table.key_columns[0]]} ({columns})"
+        case "composite":
+            return f"the columns {columns} together"
+        case "natural":
+            return f"the value of {columns}"
+        case "random":
+            return "drawn at capture: the table has a counter and no other name for a row"
+        case "none":
+            return "the whole row: no primary key; equal rows are counted"
+
+
+def _lines(plan: SchemaPlan) -> Iterator[str]:
+    tables = _counted(len(plan.tables), "table")
+    yield f"{tables} of {_ENGINES[plan.dialect]} replicated, {len(plan.excluded)} left out."
+    for table in plan.tables:
+        yield ""
+        yield from _table_lines(table, taken_along=table.name in plan.taken_along)
+    if plan.excluded:
+        yield ""
+        yield "Left out:"
+        yield from _excluded_lines(plan)
+    if plan.warnings:
+        yield ""
+        yield "To know:"
+        for warning in plan.warnings:
+            yield from _wrapped(warning, first="  - ", rest="    ")
+
+
+def _table_lines(table: TablePlan, *, taken_along: bool) -> Iterator[str]:
+    marks = [
+        "taken along, since a chosen table refers to it" if taken_along else "",
+        "in a cycle of references" if table.in_cycle else "",
+    ]
+    remarks = "; ".join(mark for mark in marks if mark)
+    yield f"{table.name}" + (f"  ({remarks})" if remarks else "")
+    yield from _wrapped(key_text(table), first="  row key     ", rest=" " * 14)
+    if table.local_key:
+        yield f"  stays here  {table.local_key} (a local number)"
+    references = [f"{column} > {target}" for column, target in table.references.items()]
+    if references:
+        yield from _wrapped(", ".join(references), first="  references  ", rest=" " * 14)
+    values = [column.name for column in table.travelling if not column.reference]
+    if values:
+        yield from _wrapped(", ".join(values), first="  values      ", rest=" " * 14)
+    for unique in table.unique_keys:
+        if unique.columns != table.key_columns:
+            yield f"  unique      {', '.join(unique.columns) or unique.name}" + (
+                "" if unique.plain else " (in part: only this database checks it)"
+            )
+    generated = [column.name for column in table.columns if column.generated]
+    if generated:
+        yield from _wrapped(", ".join(generated), first="  computed    ", rest=" " * 14)
+
+
+def _excluded_lines(plan: SchemaPlan) -> Iterator[str]:
+    names_by_reason: dict[str, list[str]] = defaultdict(list)
+    for excluded in plan.excluded:
+        names_by_reason[excluded.reason].append(excluded.table)
+    for reason, names in names_by_reason.items():
+        yield from _wrapped(f"{', '.join(names)}: {reason}", first="  ", rest="    ")
+
+
+def _wrapped(text: str, *, first: str, rest: str) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -1,0 +1,180 @@
+"""One `serve` for each database: a lock that the system releases when its holder dies.
+
+It names the database, not the configuration, so that two configurations of one database meet in
+it. On SQLite it is a lock on a file beside the database, on MariaDB a named lock of the server.
+"""
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from syncnode.database import Database
+from syncnode.dialects.sqlite import path_of
+from syncproto.errors import StoreError
+
+SUFFIX = "-syncnode.lock"
+# `status` looks by taking the lock for an instant; a node that starts just then tries again.
+ATTEMPTS = 10
+ATTEMPT_PAUSE_S = 0.05
+
+SERVER_LOCK = "CONCAT('syncnode:', MD5(DATABASE()), ':serve')"
+
+
+class FileLock:
+    """Held from `take` to `release`, or to the end of the process."""
+
+    def __init__(self, database_path: Path) -> None:
+        self.path = Path(f"{database_path.resolve()}{SUFFIX}")
+        self._file: int | None = None
+
+    def take(self) -> None:
+        """
+        Raises:
+            StoreError: Another process holds it.
+        """
+        for _ in range(ATTEMPTS):
+            file = self._opened()
+            if _locked(file, fcntl.LOCK_EX) and _is(file, self.path):
+                os.truncate(file, 0)
+                os.write(file, f"{os.getpid()}\n".encode("ascii"))
+                self._file = file
+                return
+            os.close(file)
+            time.sleep(ATTEMPT_PAUSE_S)
+        raise StoreError(
+            f"another `syncnode serve` ({self._holder()}) runs on this database already; end it "
+            "first, or leave it to its work: commands such as `syncnode sync` run beside it"
+        )
+
+    def _opened(self) -> int:
+        try:
+            return os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            if not self.path.parent.is_dir():
+                raise StoreError(
+                    f"{self.path.parent}: the folder of the database does not exist: check its path"
+                ) from error
+            raise StoreError(
+                f"{self.path.parent}: the folder of the database is read-only for this user "
+                f"({error.strerror}): give it the right to write there"
+            ) from error
+
+    def held(self) -> bool:
+        """Ours still: the file was not taken away."""
+        return self._file is not None and _is(self._file, self.path)
+
+    def release(self) -> None:
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self.path.unlink()
+            os.close(self._file)
+            self._file = None
+
+    def taken(self) -> bool:
+        """Whether some process holds it."""
+        try:
+            file = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            return not _locked(file, fcntl.LOCK_SH)
+        finally:
+            os.close(file)
+
+    def _holder(self) -> str:
+        with contextlib.suppress(OSError):
+            pid = self.path.read_text().strip()
+            if pid:
+                return f"process {pid}"
+        return "another process"
+
+
+class ServerLock:
+    """The same by a connection of its own to the database's server."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._connection: Any = None
+
+    def take(self) -> None:
+        """
+        Raises:
+            StoreError: Another process holds it, or the server cannot be reached.
+        """
+        with self._translated():
+            self._connection = self._database.connect()
+            if self._value(f"SELECT GET_LOCK({SERVER_LOCK}, 0)") == 1:
+                return
+            holder = self._value(f"SELECT IS_USED_LOCK({SERVER_LOCK})")
+        self.release()
+        raise StoreError(
+            f"another `syncnode serve` (connection {holder} of the database server) runs on this "
+            "database already; end it first, or leave it to its work: commands such as "
+            "`syncnode sync` run beside it"
+        )
+
+    def held(self) -> bool:
+        """Ours still; taken again if only the connection was lost."""
+        try:
+            if self._value(f"SELECT IS_USED_LOCK({SERVER_LOCK}) = CONNECTION_ID()") == 1:
+                return True
+        except self._database.dialect.errors:
+            pass
+        self.release()
+        with self._translated():
+            self._connection = self._database.connect()
+            return bool(self._value(f"SELECT GET_LOCK({SERVER_LOCK}, 0)") == 1)
+
+    def release(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(*self._database.dialect.errors):
+                self._connection.close()
+            self._connection = None
+
+    def taken(self) -> bool:
+        """Whether some process holds it."""
+        with self._database.read() as tx:
+            return tx.value(f"SELECT IS_USED_LOCK({SERVER_LOCK})") is not None
+
+    def _value(self, sql: str) -> Any:
+        cursor = self._connection.cursor()
+        cursor.execute(sql)
+        found = cursor.fetchone()
+        cursor.close()
+        return found[0]
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except self._database.dialect.errors as error:
+            raise self._database.dialect.explained(error) from error
+
+
+def serve_lock(database: Database) -> FileLock | ServerLock:
+    """The lock of this database; not taken yet."""
+    if database.dialect.name == "sqlite":
+        return FileLock(Path(path_of(database.url)))
+    return ServerLock(database)
+
+
+def _locked(file: int, kind: int) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _is(file: int, path: Path) -> bool:
+    """The open file is the one at `path`, not one that was removed meanwhile."""
+    try:
+        there = path.stat()
+    except OSError:
+        return False
+    here = os.fstat(file)
+    return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)

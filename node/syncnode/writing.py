@@ -1,0 +1,530 @@
+"""Writes single rows: shows them, changes them, or parks them with the reason.
+
+Everything that puts a row into the application's table goes through here: local keys are given,
+references resolved to them (a deleted parent is brought back and held), values fitted to their
+columns, and what the engine refuses becomes a parked row instead of an error.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from syncnode.dialects.base import Unfit
+from syncnode.hidden import DEAD, HELD, PARKED, SHOWN, HiddenRow, HiddenRows
+from syncnode.knots import (
+    Ahead,
+)
+from syncnode.references import Referrers
+from syncnode.seal import Sealer, clock_fields
+from syncnode.sidecar import Sidecar
+from syncnode.table import Key, Origins, StoredRow, Table
+from syncproto.errors import StoreError
+from syncproto.identity import RowKey
+from syncproto.merge import Conflict
+from syncproto.row import EMPTY, Reference, Row
+from syncproto.sums import sum_of
+
+
+@dataclass(slots=True)
+class Refusal:
+    """Why a row could not be written here."""
+
+    reason: str
+    detail: str
+    waits: tuple[int, RowKey | None] | None = None
+
+
+@dataclass(slots=True)
+class Wanted:
+    """A row whose replicated state is decided and which is yet to be shown, or not.
+
+    Attributes:
+        row: The state.
+        old: The state before, for the table's sum.
+        shown: What the table shows of it now; None if it shows nothing.
+        hidden: What stands in `syncnode_row`, if anything.
+    """
+
+    key: RowKey
+    row: Row
+    old: Row
+    shown: StoredRow | None = None
+    hidden: HiddenRow | None = None
+
+
+class Writer:
+    """Applies rows within one writing transaction.
+
+    Args:
+        limit: The greatest HLC that is not of the future here; later stamps are kept aside.
+        careful: Look at each row before it is written; otherwise bulk may raise `NotPlain`.
+    """
+
+    def __init__(
+        self,
+        sidecar: Sidecar,
+        hidden: HiddenRows,
+        tables: Mapping[int, Table],
+        origins: Origins,
+        sealer: Sealer,
+        referrers: Referrers,
+        *,
+        wall_ms: int,
+        nonce: int,
+        limit: int,
+        skew_ms_max: int,
+        careful: bool = False,
+    ) -> None:
+        self._careful = careful
+        self._sidecar = sidecar
+        self._hidden = hidden
+        self._tables = tables
+        self._by_name = {table.name: table for table in tables.values()}
+        self._order = [tables[plan.number] for plan in sidecar.plan.tables]
+        self._origins = origins
+        self._sealer = sealer
+        self._referrers = referrers
+        self._tx = sidecar.tx
+        self._wall_ms = wall_ms
+        self._nonce = nonce
+        self._limit = limit
+        self._skew_ms_max = skew_ms_max
+        self._locals: dict[str, dict[RowKey, Any]] = {}
+        self._next: dict[str, int] = {}
+        self._forward: list[tuple[Table, RowKey, Key, dict[str, Reference]]] = []
+        self._conflicts: list[Conflict] = []
+        self._deletes: dict[tuple[int, RowKey], tuple[Table, Wanted]] = {}
+        self._appeared: dict[int, set[RowKey]] = {}
+        self._vacated: set[int] = set()
+        self._applying = 0
+        self.parked = 0
+
+    # What a row needs: local keys and parents
+
+    def _find(self, table: Table, keys: Sequence[RowKey]) -> dict[RowKey, Key]:
+        found = table.find(self._tx, keys)
+        if table.local_place is not None:
+            known = self._locals.setdefault(table.name, {})
+            for key, pk in found.items():
+                known[key] = pk[table.local_place]
+        return found
+
+    def _reserve(self, table: Table, count: int) -> int:
+        start = self._next.get(table.name)
+        if start is not None and self._tx.dialect.name != "sqlite":
+            # The application draws from the same counter all the while.
+            start = max(start, self._tx.dialect.next_local_key(self._tx, table.plan))
+        if start is None:
+            start = self._tx.dialect.next_local_key(self._tx, table.plan)
+        self._next[table.name] = start + count
+        return start
+
+    def _resolve(self, target: str, keys: Iterable[Any]) -> set[Any]:
+        """Learn the local keys of these rows; returns those that are nowhere."""
+        known = self._locals.setdefault(target, {})
+        lacking = [key for key in keys if key not in known]
+        if not lacking:
+            return set()
+        table = self._by_name[target]
+        self._find(table, sorted(lacking))
+        lacking = [key for key in lacking if key not in known]
+        for key, hidden in self._hidden.get(table.number, lacking).items():
+            if hidden.place == DEAD:
+                self._hold(table, key, hidden)
+        return {key for key in lacking if key not in known}
+
+    def _hold(self, table: Table, key: RowKey, hidden: HiddenRow) -> None:
+        """Show a deleted row again since a row that stands refers to it (rule A4)."""
+        applying = self._applying
+        wanted = Wanted(key, hidden.row, hidden.row, None, hidden)
+        refusal = self._show(table, wanted)
+        if refusal is None:
+            self._hidden.put(table.number, key, HiddenRow(HELD, EMPTY, 0, since_ms=self._wall_ms))
+        self._write_to(applying)
+
+    def _missing(self, table: Table, column: str, target: str, key: Any) -> Refusal:
+        return Refusal(
+            "missing parent",
+            f"{table.name}.{column} refers to a row of {target} that is not here",
+            (self._by_name[target].number, RowKey(bytes(key))),
+        )
+
+    def _ours(self, table: Table, keys: Sequence[RowKey]) -> dict[RowKey, Wanted]:
+        hidden = self._hidden.get(table.number, keys)
+        shown: dict[RowKey, StoredRow] = {}
+        if table.plan.key_kind != "none":
+            found = self._find(table, keys)
+            for stored in table.by_pk(self._tx, list(found.values()), self._origins):
+                assert stored.clock is not None, "rows are found by their clocks"
+                shown[stored.clock.key] = stored
+        result = {}
+        for key in keys:
+            here, stored_row = hidden.get(key), shown.get(key)
+            row = EMPTY
+            _, pending = self._deletes.get((table.number, key), (None, None))
+            if pending is not None:
+                # Decided by an earlier chunk of this delta, and not carried out yet.
+                result[key] = Wanted(key, pending.row, pending.old, stored_row, here)
+                continue
+            if here is not None and here.place != HELD:
+                row = here.row
+            elif stored_row is not None:
+                row = table.row_of(stored_row)
+            result[key] = Wanted(key, row, row, stored_row, here)
+        return result
+
+    # One row
+
+    def _carry_out(self, table: Table, rows: Sequence[Wanted]) -> None:
+        """Bring the table to what these rows' states say."""
+        updates: list[Wanted] = []
+        for wanted in rows:
+            self._deletes.pop((table.number, wanted.key), None)
+            if table.plan.key_kind == "none":
+                self._carry_out_copy(table, wanted)
+            elif not wanted.row.alive and not self._is_held(wanted):
+                if wanted.shown is not None:
+                    self._deletes[table.number, wanted.key] = (table, wanted)
+                else:
+                    self._put_hidden(table, wanted, HiddenRow(DEAD, wanted.row))
+            elif wanted.shown is not None:
+                updates.append(wanted)
+            else:
+                refusal = self._show(table, wanted)
+                if refusal is not None:
+                    self._park(table, wanted, refusal)
+        self._update_many(table, updates)
+
+    def _is_held(self, wanted: Wanted) -> bool:
+        return wanted.hidden is not None and wanted.hidden.place == HELD
+
+    def _show(
+        self, table: Table, wanted: Wanted, ahead: list[Ahead] | None = None
+    ) -> Refusal | None:
+        """Insert one row by its state; returns why it could not be.
+
+        With `ahead` its local key is given already, and its parents may come after it; the row
+        is added to the list, and the caller asks whether they came.
+        """
+        row = wanted.row
+        unknown = [name for name in row.cells if name not in table.place]
+        if unknown:
+            return Refusal(
+                "unknown column", f"{table.name} has no column {', '.join(sorted(unknown))} here"
+            )
+        values: dict[str, Any] = {}
+        local = table.plan.local_key
+        known = self._locals.setdefault(table.name, {})
+        if local is not None:
+            if ahead is None:
+                known[wanted.key] = self._reserve(table, 1)
+            values[local] = known[wanted.key]
+        refusal = self._local_values(table, row, row.cells, values)
+        if refusal is None:
+            columns = list(values)
+            line: list[tuple[Any, ...] | None] = [tuple(values.values())]
+            if ahead is None:
+                refusal = self._referrers.missing(self._tx, table, columns, line).get(0)
+            if refusal is None:
+                self._write_to(table.number)
+                deferred = table.plan.in_cycle or ahead is not None
+                refused = self._insert_many(table, columns, line, deferred=deferred)
+                refusal = refused.get(0)
+        if refusal is not None:
+            known.pop(wanted.key, None)
+            return refusal
+        pk = tuple(values[name] for name in table.plan.primary_key)
+        lsn = self._sidecar.next_lsn(table.name)
+        fields = clock_fields(self._sidecar, row, lsn)
+        odd_key = self._odd(table, wanted.key, row)
+        table.insert_clocks(self._tx, [(*pk, *fields[:4], wanted.key, odd_key, fields[4])])
+        self._count(table, wanted)
+        if wanted.hidden is not None:
+            self._hidden.remove(table.number, wanted.key)
+        self._appeared.setdefault(table.number, set()).add(wanted.key)
+        if ahead is not None:
+            ahead.append(Ahead(table, wanted, pk, columns, tuple(values.values())))
+        return None
+
+    def _odd(self, table: Table, key: RowKey, row: Row) -> RowKey | None:
+        if not table.uuid_indexed or table.uuid is None:
+            return key
+        cell = row.cells.get(table.uuid)
+        values: list[Any] = [None] * len(table.columns)
+        values[table.key_places[0]] = cell.value if cell is not None else None
+        return table.odd_key(key, values)
+
+    def _local_values(
+        self, table: Table, row: Row, names: Iterable[str], values: dict[str, Any]
+    ) -> Refusal | None:
+        """Put the local form of these cells into `values`; returns why one has none."""
+        for name in names:
+            value = row.cells[name].value
+            if isinstance(value, Reference):
+                if table.references.get(name) != value.table:
+                    return Refusal("type does not fit", f"{table.name}.{name} is no reference here")
+                if self._resolve(value.table, [value.key]):
+                    return self._missing(table, name, value.table, value.key)
+                values[name] = self._locals[value.table][value.key]
+                continue
+            try:
+                values[name] = table.fitting(table.place[name], value)
+            except Unfit as error:
+                return Refusal("type does not fit", f"{table.name}.{name}: {error}")
+        return None
+
+    def _pk_of(self, wanted: Wanted) -> Key:
+        assert wanted.shown is not None, "the row is shown"
+        return wanted.shown.pk
+
+    # Rows that change
+
+    def _update_many(self, table: Table, rows: Sequence[Wanted]) -> None:
+        """Updates by the set of columns that differ, whole sets at once."""
+        groups: dict[tuple[str, ...], list[tuple[Wanted, tuple[Any, ...]]]] = {}
+        unchanged: list[tuple[Wanted, Mapping[str, Any]]] = []
+        for wanted in rows:
+            refusal, changed = self._difference(table, wanted)
+            if refusal is not None:
+                self._park(table, wanted, refusal)
+            elif not changed:
+                unchanged.append((wanted, {}))
+            else:
+                line = (*changed.values(), *self._pk_of(wanted))
+                groups.setdefault(tuple(changed), []).append((wanted, line))
+        self._updated(table, unchanged)
+        for columns, lines in groups.items():
+            self._update_group(table, columns, lines)
+
+    def _update_group(
+        self,
+        table: Table,
+        columns: tuple[str, ...],
+        lines: list[tuple[Wanted, tuple[Any, ...]]],
+    ) -> None:
+        sql = table.update_sql(columns)
+        self._write_to(table.number)
+        self._vacated.add(table.number)
+        try:
+            with self._tx.savepoint():
+                self._tx.executemany(sql, [line for _, line in lines])
+            self._updated(
+                table,
+                [(wanted, dict(zip(columns, line, strict=False))) for wanted, line in lines],
+            )
+            return
+        except self._row_errors as error:
+            if self._refusal(table, error) is None:
+                raise
+        for wanted, line in lines:
+            try:
+                with self._tx.savepoint():
+                    self._tx.execute(sql, line)
+            except self._row_errors as error:
+                refusal = self._refusal(table, error)
+                if refusal is None:
+                    raise
+                self._park(table, wanted, refusal)
+            else:
+                self._updated(table, [(wanted, dict(zip(columns, line, strict=False)))])
+
+    def _difference(self, table: Table, wanted: Wanted) -> tuple[Refusal | None, dict[str, Any]]:
+        """The columns in which the table shows something else, in their local form."""
+        shown = wanted.shown
+        assert shown is not None, "an update is of a row that is shown"
+        unknown = [name for name in wanted.row.cells if name not in table.place]
+        if unknown:
+            text = f"{table.name} has no column {', '.join(sorted(unknown))} here"
+            return Refusal("unknown column", text), {}
+        before = dict(zip(table.columns, table.values_of(shown.values), strict=True))
+        names = [
+            name
+            for name, cell in wanted.row.cells.items()
+            if before[name] != cell.value or type(before[name]) is not type(cell.value)
+        ]
+        values: dict[str, Any] = {}
+        refusal = self._local_values(table, wanted.row, names, values)
+        if refusal is None and values:
+            refusal = self._missing_after(table, values)
+        return refusal, values
+
+    def _missing_after(self, table: Table, values: Mapping[str, Any]) -> Refusal | None:
+        line: list[tuple[Any, ...] | None] = [tuple(values.values())]
+        return self._referrers.missing(self._tx, table, list(values), line).get(0)
+
+    def _updated(self, table: Table, rows: Iterable[tuple[Wanted, Mapping[str, Any]]]) -> None:
+        """The clocks of rows whose table shows their state now; with each row what was changed."""
+        lines: list[tuple[Any, ...]] = []
+        for wanted, changed in rows:
+            pk = self._pk_of(wanted)
+            moved = [name for name in table.plan.primary_key if name in changed]
+            fields = clock_fields(self._sidecar, wanted.row, self._sidecar.next_lsn(table.name))
+            if moved:
+                table.delete_clocks(self._tx, [pk])
+                places = dict(zip(table.plan.primary_key, pk, strict=True))
+                pk = tuple(changed.get(name, old) for name, old in places.items())
+                odd_key = self._odd(table, wanted.key, wanted.row)
+                table.insert_clocks(self._tx, [(*pk, *fields[:4], wanted.key, odd_key, fields[4])])
+            else:
+                lines.append((*fields, *pk))
+            self._count(table, wanted)
+            if wanted.hidden is not None and (wanted.hidden.place == PARKED or wanted.row.alive):
+                self._hidden.remove(table.number, wanted.key)
+        table.update_clocks(self._tx, lines)
+
+    # Tables without a primary key
+
+    def _carry_out_copy(self, table: Table, wanted: Wanted) -> None:
+        was = wanted.hidden is not None and wanted.hidden.place == SHOWN
+        if wanted.row.alive == was:
+            self._put_hidden(table, wanted, HiddenRow(SHOWN if was else DEAD, wanted.row))
+            return
+        self._write_to(table.number)
+        if was:
+            self._delete_copy(table, wanted.old)
+            self._put_hidden(table, wanted, HiddenRow(DEAD, wanted.row))
+            return
+        values: dict[str, Any] = {}
+        refusal = self._local_values(table, wanted.row, wanted.row.cells, values)
+        if refusal is None:
+            columns = list(values)
+            line: list[tuple[Any, ...] | None] = [tuple(values.values())]
+            refusal = self._referrers.missing(self._tx, table, columns, line).get(0)
+            if refusal is None:
+                self._write_to(table.number)
+                refusal = self._insert_many(table, columns, line, deferred=False).get(0)
+        if refusal is not None:
+            self._park(table, wanted, refusal)
+            return
+        self._put_hidden(table, wanted, HiddenRow(SHOWN, wanted.row))
+
+    def _delete_copy(self, table: Table, row: Row) -> None:
+        values: dict[str, Any] = {}
+        refusal = self._local_values(table, row, row.cells, values)
+        assert refusal is None, "the row is shown, so its parents are here"
+        quote, mark = table.dialect.quote, self._tx.mark
+        same = "IS" if table.dialect.name == "sqlite" else "<=>"
+        where = " AND ".join(f"{quote(name)} {same} {mark}" for name in values)
+        if table.dialect.name == "sqlite":
+            sql = (
+                f"DELETE FROM {table.quoted} WHERE {table.plan.rowid} = "
+                f"(SELECT {table.plan.rowid} FROM {table.quoted} WHERE {where} LIMIT 1)"
+            )
+        else:
+            sql = f"DELETE FROM {table.quoted} WHERE {where} LIMIT 1"
+        self._tx.execute(sql, list(values.values()))
+        self._vacated.add(table.number)
+
+    # Statements, and what the engine refuses
+
+    def _insert_many(
+        self,
+        table: Table,
+        columns: Sequence[str],
+        rows: list[tuple[Any, ...] | None],
+        *,
+        deferred: bool,
+    ) -> dict[int, Refusal]:
+        """Insert rows; one by one only if some row is refused. Returns those that were."""
+        if not rows:
+            return {}
+        sql = table.insert_sql(columns)
+        written: list[Any] = rows
+        try:
+            with self._tx.savepoint(), self._deferred(deferred):
+                self._tx.executemany(sql, written)
+            return {}
+        except self._row_errors as error:
+            if self._refusal(table, error) is None:
+                raise
+        refused: dict[int, Refusal] = {}
+        for index, row in enumerate(written):
+            try:
+                with self._tx.savepoint(), self._deferred(deferred):
+                    self._tx.execute(sql, row)
+            except self._row_errors as error:
+                refusal = self._refusal(table, error)
+                if refusal is None:
+                    raise
+                refused[index] = refusal
+        return refused
+
+    def _deferred(self, deferred: bool) -> "_Deferred":
+        return _Deferred(self._tx, deferred)
+
+    @property
+    def _row_errors(self) -> tuple[type[Exception], ...]:
+        return (*self._tx.dialect.errors, OverflowError)
+
+    def _refusal(self, table: Table, error: Exception) -> Refusal | None:
+        if isinstance(error, OverflowError):
+            return Refusal("type does not fit", f"{table.name}: {error}")
+        found = self._tx.dialect.refusal(error)
+        if found is None:
+            return None
+        reason, detail = found
+        if table.plan.local_key is not None and detail.endswith("PRIMARY'"):
+            # No clash of rows: the number means nothing, and the next attempt takes another.
+            raise StoreError(
+                f"{table.name}: the application took the local numbers that were to be used",
+                transient=True,
+            ) from error
+        return Refusal(reason, f"{table.name}: {detail}")
+
+    def _write_to(self, number: int) -> None:
+        if number != self._applying:
+            self._tx.dialect.applying(self._tx, number)
+            self._applying = number
+
+    # Bookkeeping
+
+    def _park(self, table: Table, wanted: Wanted, refusal: Refusal) -> None:
+        """Keep the row's state beside the table, with the reason; hold up nothing else."""
+        hidden = wanted.hidden
+        if hidden is not None and hidden.place == PARKED and hidden.row == wanted.row:
+            same = (refusal.reason, refusal.detail, refusal.waits)
+            if (hidden.reason, hidden.detail, hidden.waits) == same:
+                return
+        self.parked += 1
+        since = hidden.since_ms if hidden and hidden.place == PARKED else self._wall_ms
+        self._put_hidden(
+            table,
+            wanted,
+            HiddenRow(PARKED, wanted.row, 0, refusal.reason, refusal.detail, refusal.waits, since),
+        )
+
+    def _put_hidden(self, table: Table, wanted: Wanted, hidden: HiddenRow) -> None:
+        hidden.lsn = self._sidecar.next_lsn(table.name)
+        hidden.since_ms = hidden.since_ms or self._wall_ms
+        self._count(table, wanted)
+        self._hidden.put(table.number, wanted.key, hidden)
+
+    def _count(self, table: Table, wanted: Wanted) -> None:
+        self._sidecar.hlc = max(self._sidecar.hlc, wanted.row.hlc)
+        if wanted.row is not wanted.old:
+            change = sum_of(wanted.key, wanted.row) - sum_of(wanted.key, wanted.old)
+            self._sidecar.add_sum(table.name, change)
+            wanted.old = wanted.row
+
+    def _forget_local(self, table: Table, key: RowKey) -> None:
+        self._locals.get(table.name, {}).pop(key, None)
+
+    def _someone_waits(self) -> bool:
+        """Whether any row is parked or hidden, so that what appears may matter to it."""
+        return any(self._hidden.some(one) for one in self._tables)
+
+
+class _Deferred:
+    """Foreign keys unchecked for statements whose rows we have checked ourselves."""
+
+    def __init__(self, tx: Any, deferred: bool) -> None:
+        self._tx = tx
+        self._deferred = deferred
+
+    def __enter__(self) -> None:
+        if self._deferred:
+            self._tx.dialect.checks_off(self._tx, True)
+
+    def __exit__(self, *_: object) -> None:
+        if self._deferred:
+            self._tx.dialect.checks_off(self._tx, False)

@@ -1,0 +1,1 @@
+"""What sites say to each other and decide alone: pure values and functions, no I/O."""

@@ -1,0 +1,193 @@
+"""Row keys: 16 bytes that name one row of one table at every site.
+
+A key is made of what a row *is*, never of its local number: a canonical UUID is its own key, and
+everything else is hashed together with the table's name (UUID version 5: RFC 9562, with a
+namespace of ours). So two sites that know the same row under other local numbers, or that write
+its key with other capitals, find the same key without asking each other.
+
+Text is folded before it is hashed, since engines disagree on when two texts are one key: MariaDB's
+general_ci takes 'Provider', 'provider', 'Provider ' and 'Próvider' for one, SQLite for four. The
+network uses one comparison, near the weakest: without case, accents and trailing blanks. It does
+not follow any one collation through all scripts. Where an engine equals more than `folded` does
+('ß' and 's' in general_ci), two keys meet in one unique index and the later row is parked; where
+it equals less (SQLite), the plan reports rows that fall together.
+
+Parts of a key are hashed as typed, length-prefixed fields, so ('ab', 'c') and ('a', 'bc') differ.
+Numbers and text share one type: an engine that declares no type may hold '1' where another holds
+1, and a key column that holds both of them means one row.
+"""
+
+import unicodedata
+from collections.abc import Sequence
+from functools import lru_cache
+from hashlib import sha1
+from typing import TYPE_CHECKING
+
+from syncproto.identity import RowKey
+from syncproto.row import Reference, Value
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+NAMESPACE = bytes.fromhex("5c1f0e6b9c2b4f3a8e0d7a4651c3b2d9")  # drawn once, for ever
+TABLES_CACHED = 4096  # hash states by table and kind; far above the tables of one schema
+
+_TEXT, _DERIVED, _COMPOSITE, _COPY, _BASELINE = b"t", b"d", b"c", b"r", b"b"
+_VERSION = tuple(bytes([0x50 | byte & 0x0F]) for byte in range(256))
+_VARIANT = tuple(bytes([0x80 | byte & 0x3F]) for byte in range(256))
+_ACCENTS = dict.fromkeys(range(0x0300, 0x0370))
+
+_fromhex = bytes.fromhex
+
+
+def canonical_uuid(text: str) -> RowKey | None:
+    """The 16 bytes of a UUID written as 8-4-4-4-12 hexadecimal digits; None for other text.
+
+    Any case, and trailing blanks as a CHAR(38) column may return them.
+    """
+    if len(text) != 36:
+        text = text.rstrip(" ")
+        if len(text) != 36:
+            return None
+    if text[8:24:5] != "----":
+        return None
+    try:
+        key = _fromhex(text.replace("-", ""))
+    except ValueError:
+        return None
+    # `fromhex` skips blanks, and `replace` further dashes: either leaves too few bytes.
+    return RowKey(key) if len(key) == 16 else None
+
+
+def uuid_text(key: bytes) -> str:
+    """The canonical text of a key, in lower case."""
+    digits = key.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def canonical_uuids(texts: Sequence[str]) -> list[RowKey] | None:
+    """The keys of texts that are all canonical, lower-case UUIDs; None if any is something else.
+
+    The same as `canonical_uuid` of each and a comparison with `uuid_text`, at a fifth of the
+    cost: the texts are checked and decoded as one.
+    """
+    count = len(texts)
+    joined = "".join(texts)
+    if len(joined) != 36 * count or set(map(len, texts)) - {36}:
+        return None
+    dashes = "-" * count
+    if any(joined[place::36] != dashes for place in (8, 13, 18, 23)):
+        return None
+    digits = joined.replace("-", "")
+    try:
+        both = _fromhex(digits)
+    except ValueError:
+        return None
+    if both.hex() != digits:
+        return None
+    return [RowKey(both[start : start + 16]) for start in range(0, 16 * count, 16)]
+
+
+def folded(text: str) -> str:
+    """The text as row keys compare it: without case, accents and trailing blanks.
+
+    Compatibility forms fall together (NFKD). Only the combining marks of European scripts are
+    accents: in others (Devanagari's virama, Japanese voicing) they make another word, and two
+    rows under one key are worse than one row parked.
+    """
+    if text.isascii():
+        return text.rstrip(" ").lower()
+    bare = unicodedata.normalize("NFKD", text).translate(_ACCENTS)
+    # Casefolding can bring marks forth ('İ'), so they are taken off on both sides of it.
+    bare = unicodedata.normalize("NFKD", bare.casefold()).translate(_ACCENTS)
+    return unicodedata.normalize("NFC", bare).rstrip(" ")
+
+
+def text_key(table: str, text: str) -> RowKey:
+    """The key of the row that this text names: a canonical UUID itself, or a hash of the text."""
+    return canonical_uuid(text) or _hashed(_TEXT, table, folded(text).encode("utf-8", _ODD))
+
+
+def content_key(table: str, value: Value) -> RowKey:
+    """The key of a row by the one column that names it, whatever its type.
+
+    Sixteen bytes are a UUID in binary form and agree with the same UUID as text.
+    """
+    if isinstance(value, str):
+        return text_key(table, value)
+    if isinstance(value, bytes) and len(value) == 16:
+        return RowKey(value)
+    if isinstance(value, int | float):
+        return _hashed(_TEXT, table, _number_text(value).encode())
+    return composite_key(table, (value,))
+
+
+def derived_key(table: str, parent_key: bytes) -> RowKey:
+    """The key of a row whose primary key is its parent's (patient for a person)."""
+    return _hashed(_DERIVED, table, parent_key)
+
+
+def composite_key(table: str, parts: Sequence[Value]) -> RowKey:
+    """The key of a row by several columns, in the order of the plan's `key_columns`."""
+    return _hashed(_COMPOSITE, table, b"".join([_part(part, exact=False) for part in parts]))
+
+
+def copy_key(table: str, values: Sequence[Value], ordinal: int) -> RowKey:
+    """The key of one of several equal rows of a table without primary key, from 0 (rule A14).
+
+    Values are compared exactly: rows that differ in case alone are different rows here, since
+    the key has nothing else to tell a change of case from no change.
+    """
+    content = b"".join([_part(value, exact=True) for value in values])
+    return _hashed(_COPY, table, ordinal.to_bytes(8, "big") + content)
+
+
+def baseline_key(table: str, local_key: int, values: Sequence[Value]) -> RowKey:
+    """The key of a row that has a counter for its only name and is older than the installation.
+
+    Two sites that were loaded from one dump give such a row one key (rule B5).
+    """
+    content = b"".join([_part(value, exact=True) for value in values])
+    return _hashed(_BASELINE, table, local_key.to_bytes(8, "big", signed=True) + content)
+
+
+_ODD = "surrogatepass"  # SQLite may hand out text that is no valid Unicode
+
+
+def _part(value: Value, *, exact: bool) -> bytes:
+    """One field: its type, its length, its bytes."""
+    if value is None:
+        return b"N"
+    if isinstance(value, str):
+        content = (value if exact else folded(value)).encode("utf-8", _ODD)
+        return b"T%d:%b" % (len(content), content)
+    if isinstance(value, Reference):
+        table = value.table.encode("utf-8", _ODD)
+        return b"R%d:%b%b" % (len(table), table, value.key)
+    if isinstance(value, bytes):
+        return b"B%d:%b" % (len(value), value)
+    content = _number_text(value).encode()
+    return b"T%d:%b" % (len(content), content)
+
+
+def _number_text(value: int | float) -> str:
+    """The shortest decimal text; whole numbers alike whether an engine keeps them as float."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(int(value)) if isinstance(value, bool) else repr(value)
+
+
+@lru_cache(maxsize=TABLES_CACHED)
+def _started(kind: bytes, table: str) -> "_Hash":
+    name = table.encode("utf-8", _ODD)
+    return sha1(NAMESPACE + kind + len(name).to_bytes(4, "big") + name, usedforsecurity=False)
+
+
+def _hashed(kind: bytes, table: str, content: bytes) -> RowKey:
+    """UUIDv5 of the table's name and the content, by way of a hash begun once for each table."""
+    state = _started(kind, table).copy()
+    state.update(content)
+    digest = state.digest()
+    return RowKey(
+        digest[:6] + _VERSION[digest[6]] + digest[7:8] + _VARIANT[digest[8]] + digest[9:16]
+    )

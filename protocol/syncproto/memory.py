@@ -1,0 +1,506 @@
+"""A replica in memory that keeps every promise of the one beside a database.
+
+It serves tests, as the plain version of what the database does with SQL, and simulations. It
+keeps rows as values, so nothing here is parked for what an engine refuses; what a row needs to
+be *shown* (its parents) is derived by `visible`.
+"""
+
+import bisect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from syncproto.clock import SKEW_MS_MAX, latest_acceptable, milliseconds, stamped_after
+from syncproto.delta import (
+    Chunk,
+    Cursor,
+    LedgerLine,
+    RecordedConflict,
+    blocks_of,
+    start_lsn,
+    uncovered,
+)
+from syncproto.frontier import Entry, Frontier, VersionVector
+from syncproto.identity import Dot, Origin, RowKey, SiteId
+from syncproto.merge import Conflict, Covers, lost, merged
+from syncproto.messages import Known
+from syncproto.replica import Receipt, Standing
+from syncproto.row import EMPTY, Cell, Delete, Row, Stamp, Value, deletion
+from syncproto.sums import SUM_MASK, sum_of
+
+ROWS_MAX = 1_000  # rows a chunk; small enough that tests cut deltas often
+NONCES_KEPT = 64  # own changesets whose nonce is remembered to find where a fork began
+
+Place = tuple[str, RowKey]
+ConflictName = tuple[str, RowKey, str, Stamp, Stamp]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What a trigger writes: one row written or deleted at a wall time."""
+
+    wall_ms: int
+    table: str
+    key: RowKey
+    values: Mapping[str, Value] | None  # None: deleted
+
+
+@dataclass(slots=True)
+class Stage:
+    """Chunks of one sender's delta that is not complete yet."""
+
+    cursor: Cursor
+    chunks: list[Chunk] = field(default_factory=list)
+
+
+class MemoryReplica:
+    """A replica that keeps its rows in dictionaries.
+
+    Args:
+        origin: Who this is.
+        tables: The tables that it keeps.
+        network: The network's id.
+        wall_ms: Reads the clock.
+        nonce: Draws 32 random bits.
+        rows_max: Rows a chunk.
+    """
+
+    def __init__(
+        self,
+        origin: Origin,
+        tables: Iterable[str],
+        *,
+        network: bytes,
+        wall_ms: Callable[[], int],
+        nonce: Callable[[], int],
+        rows_max: int = ROWS_MAX,
+        skew_ms_max: int = SKEW_MS_MAX,
+    ) -> None:
+        self.origin = origin
+        self.network = network
+        self.rows: dict[Place, Row] = {}
+        self.aside: dict[Place, list[Row]] = {}
+        self.conflicts: dict[ConflictName, RecordedConflict] = {}
+        nothing = VersionVector({})
+        self.frontier = Frontier(dict.fromkeys(sorted(tables), nothing))
+        self.ledger: list[LedgerLine] = []
+        self.nonces: dict[Dot, int] = {}
+        self.stages: dict[SiteId, Stage] = {}
+        self.peers: dict[SiteId, Frontier] = {}
+        self.journal: list[Line] = []
+        self.sums: dict[str, int] = dict.fromkeys(self.frontier.vectors, 0)
+        self.lsn = 0
+        self.hlc = 0
+        self._lsn_of: dict[Place | ConflictName, int] = {}
+        self._order: list[tuple[int, Place | ConflictName]] = []
+        self._wall_ms = wall_ms
+        self._nonce = nonce
+        self._rows_max = rows_max
+        self._skew_ms_max = skew_ms_max
+
+    # What an application does
+
+    def write(self, table: str, key: RowKey, values: Mapping[str, Value]) -> None:
+        """Insert the row or write some of its columns; real changes only, as triggers do."""
+        now = self.read(table, key) or {}
+        changed = {n: v for n, v in values.items() if n not in now or now[n] != v}
+        if changed:
+            self.journal.append(Line(self._wall_ms(), table, key, changed))
+
+    def delete(self, table: str, key: RowKey) -> None:
+        if self.read(table, key) is not None:
+            self.journal.append(Line(self._wall_ms(), table, key, None))
+
+    def read(self, table: str, key: RowKey) -> Mapping[str, Value] | None:
+        """The row as the application sees it: journal and all."""
+        row = self.rows.get((table, key), EMPTY)
+        values = {n: cell.value for n, cell in row.cells.items()} if row.alive else None
+        for line in self.journal:
+            if (line.table, line.key) == (table, key):
+                values = {**(values or {}), **line.values} if line.values is not None else None
+        return values
+
+    # What the node does
+
+    def seal(self) -> None:
+        """Turn the journal into one changeset of whole transactions.
+
+        What was kept aside comes in afterwards: the authors of these lines had not seen it, so
+        it must not raise their stamps (rule A10).
+        """
+        if self.journal:
+            self._seal_journal()
+        self._release_aside()
+
+    def _seal_journal(self) -> None:
+        found: list[Conflict] = []
+        start = self.lsn + 1
+        dot = self._next_dot()
+        for line in self.journal:
+            place = (line.table, line.key)
+            row = self.rows.get(place, EMPTY)
+            hlc = stamped_after(row.hlc, wall_ms=line.wall_ms)
+            stamp = Stamp(hlc, self.origin, dot.seq)
+            if line.values is None:
+                row = deletion(row, stamp)
+                part = Row({}, row.delete)
+            else:
+                part = Row({name: Cell(stamp, value) for name, value in line.values.items()})
+                row = merged(row, part)
+            found += self._lost_aside(place, part, _nothing, _nothing)
+            self._put(place, row)
+        self.journal.clear()
+        self._record(found, Stamp(hlc, self.origin, dot.seq))
+        self._advance(self.frontier.advanced(self.origin, self._entry(dot)), start)
+
+    def standing(self, peer: SiteId) -> Standing:
+        self.seal()
+        known = _latest(self.frontier, peer)
+        stage = self.stages.get(peer)
+        return Standing(
+            network=self.network,
+            origin=self.origin,
+            latest=self.frontier.entry(self.origin),
+            frontier=self.frontier,
+            sums=dict(self.sums),
+            settled=not self.aside,
+            peer=known,
+            peer_frontier=self.peers.get(peer),
+            cursor=stage.cursor if stage else None,
+            nonces=self._recent_nonces(self.origin),
+            peer_nonces=self._recent_nonces(Origin(peer, known.incarnation)) if known else {},
+            wall_ms=self._wall_ms(),
+        )
+
+    def chunk(self, base: Frontier, after: int) -> Chunk:
+        self.seal()
+        if after > self.lsn:
+            after = 0
+        scopes = [scope for scope in self.frontier.vectors if scope in base.vectors]
+        start = start_lsn(self.ledger, base, scopes)
+        first = self.lsn + 1 if start is None else max(start, after + 1)
+        rows: list[tuple[str, RowKey, Row]] = []
+        records: list[RecordedConflict] = []
+        upto, left = self.lsn, 0
+        for lsn, name in self._since(first):
+            table = name[0]
+            if table not in base.vectors:
+                continue
+            found = list(self._uncovered(name, base.vector(table)))
+            if len(rows) + len(records) >= self._rows_max and found:
+                if not left:
+                    upto = lsn - 1
+                left += len(found)
+            elif left == 0:
+                for item in found:
+                    if isinstance(item, RecordedConflict):
+                        records.append(item)
+                    else:
+                        rows.append((table, RowKey(name[1]), item))
+        return Chunk(
+            sender=self.origin,
+            base=base.within(scopes),
+            after=after,
+            upto=upto,
+            records=tuple(records),
+            blocks=blocks_of(rows),
+            claim=self.frontier.within(scopes) if not left else None,
+            total=left,
+        )
+
+    def receive(self, chunk: Chunk) -> Receipt:
+        self.seal()
+        sender = chunk.sender.site
+        stage = self.stages.get(sender)
+        if stage is not None and stage.cursor.sender != chunk.sender:
+            stage = None
+        reached = stage.cursor.lsn if stage else 0
+        # An earlier part of the delta that arrives late has an older claim than what is staged.
+        if not self.frontier.includes(chunk.base) or chunk.after not in (0, reached):
+            return Receipt(taken=False, applied=False)
+        if stage is None or chunk.after == 0:
+            stage = Stage(Cursor(chunk.sender, 0))
+        stage.chunks.append(chunk)
+        stage.cursor = Cursor(chunk.sender, chunk.upto)
+        self.stages[sender] = stage
+        if chunk.claim is None:
+            return Receipt(taken=True, applied=False)
+        del self.stages[sender]
+        self._apply(stage.chunks, chunk.claim)
+        return Receipt(taken=True, applied=True)
+
+    def heard(self, peer: SiteId, frontier: Frontier) -> None:
+        self.peers[peer] = frontier
+
+    def renew(self, incarnation: int, common_seq: int) -> None:
+        old = self.origin
+        self.origin = Origin(old.site, max(incarnation, old.incarnation + 1))
+        if self.frontier.seq(old) > common_seq:
+            self._write_again(old, common_seq)
+
+    # The derived picture
+
+    def visible(self) -> dict[Place, dict[str, Value]]:
+        """What a database shows: rows that are alive, deleted ones that a shown row refers
+        to, and none whose parent is nowhere (the layers of rule A4)."""
+        shown = {place for place, row in self.rows.items() if row.alive}
+        todo = list(shown)
+        while todo:
+            for reference in self.rows[todo.pop()].references():
+                if reference in self.rows and reference not in shown:
+                    shown.add((reference.table, reference.key))
+                    todo.append((reference.table, reference.key))
+        while orphans := {
+            place
+            for place in shown
+            if any(tuple(ref) not in shown for ref in self.rows[place].references())
+        }:
+            shown -= orphans
+        return {
+            place: {name: cell.value for name, cell in self.rows[place].cells.items()}
+            for place in shown
+        }
+
+    # Inside
+
+    def _apply(self, chunks: list[Chunk], claim: Frontier) -> None:
+        start = self.lsn + 1
+        limit = latest_acceptable(
+            max(self._wall_ms(), milliseconds(self.hlc)), skew_ms_max=self._skew_ms_max
+        )
+        for chunk in chunks:
+            for record in chunk.records:
+                if record.conflict.name not in self.conflicts:
+                    self.conflicts[record.conflict.name] = record
+                    self._touch(record.conflict.name)
+        found: list[Conflict] = []
+        for chunk in chunks:
+            for block in chunk.blocks:
+                theirs = claim.vector(block.table)
+                for key, row in block.rows():
+                    now, later = parted(row, limit)
+                    place = (block.table, key)
+                    found += self._lost(place, row, theirs)
+                    if later is not None:
+                        self._put_aside(place, later)
+                    if now is not None:
+                        self._merge(place, now)
+        joined = self.frontier.joined(claim)
+        if any(conflict.name not in self.conflicts for conflict in found):
+            # Under a changeset of our own, in the transaction in which the losers go.
+            dot = self._next_dot()
+            stamp = Stamp(stamped_after(0, wall_ms=self._wall_ms()), self.origin, dot.seq)
+            self._record(found, stamp)
+            joined = joined.advanced(self.origin, self._entry(dot))
+        self._advance(joined, start)
+
+    def _merge(self, place: Place, row: Row) -> None:
+        ours = self.rows.get(place, EMPTY)
+        outcome = merged(ours, row)
+        if outcome != ours:
+            self._put(place, outcome)
+
+    def _lost(self, place: Place, row: Row, theirs: VersionVector) -> Iterator[Conflict]:
+        """The conflicts of a row that arrives, also with what is kept aside here: who wins
+        when its time comes is known already, and nobody may be there any more to say it."""
+        mine = self.frontier.vector(place[0])
+        ours = self.rows.get(place, EMPTY)
+        yield from lost(*place, ours, row, we_saw=mine.covers, they_saw=theirs.covers)
+        yield from self._lost_aside(place, row, mine.covers, theirs.covers)
+
+    def _lost_aside(
+        self, place: Place, row: Row, we_saw: Covers, they_saw: Covers
+    ) -> Iterator[Conflict]:
+        for kept in self.aside.get(place, ()):
+            yield from lost(*place, kept, row, we_saw=we_saw, they_saw=they_saw)
+
+    def _record(self, found: Iterable[Conflict], stamp: Stamp) -> None:
+        """Put conflicts on record, before the losers are gone."""
+        for conflict in found:
+            if conflict.name not in self.conflicts:
+                self.conflicts[conflict.name] = RecordedConflict(conflict, stamp)
+                self._touch(conflict.name)
+
+    def _put(self, place: Place, row: Row) -> None:
+        old = self.rows.get(place)
+        change = sum_of(place[1], row) - (sum_of(place[1], old) if old is not None else 0)
+        self.sums[place[0]] = (self.sums[place[0]] + change) & SUM_MASK
+        self.rows[place] = row
+        self.hlc = max(self.hlc, row.hlc)
+        self._touch(place)
+
+    def _put_aside(self, place: Place, row: Row) -> None:
+        kept = self.aside.setdefault(place, [])
+        if row not in kept:
+            kept.append(row)
+            self._touch(place)
+
+    def _release_aside(self) -> None:
+        """Take in what was stamped in the future and is not any more."""
+        limit = latest_acceptable(self._wall_ms(), skew_ms_max=self._skew_ms_max)
+        for place, kept in list(self.aside.items()):
+            due = [row for row in kept if row.hlc <= limit]
+            if not due:
+                continue
+            for row in due:
+                self._merge(place, row)
+            left = [row for row in kept if row.hlc > limit]
+            if left:
+                self.aside[place] = left
+            else:
+                del self.aside[place]
+
+    def _write_again(self, old: Origin, common_seq: int) -> None:
+        """What stands of the branch goes on under a dot of the new origin; its own dots name
+        somebody else's changesets and are forgotten."""
+
+        def fork(stamp: Stamp) -> bool:
+            return stamp.origin == old and stamp.seq > common_seq
+
+        start = self.lsn + 1
+        dot = self._next_dot()
+        for place, row in list(self.rows.items()):
+            if any(map(fork, row.stamps())):
+                self._put(place, redotted(row, old, common_seq, dot))
+        for name, record in list(self.conflicts.items()):
+            if fork(record.stamp):
+                stamp = Stamp(record.stamp.hlc, *dot)
+                self.conflicts[name] = record._replace(stamp=stamp)
+                self._touch(name)
+        for mine in [mine for mine in self.nonces if mine.origin == old and mine.seq > common_seq]:
+            del self.nonces[mine]
+        kept = forgotten(self.frontier, old, common_seq, self.nonces.get(Dot(old, common_seq)))
+        self._advance(kept.advanced(self.origin, self._entry(dot)), start)
+
+    def _uncovered(
+        self, name: Place | ConflictName, base: VersionVector
+    ) -> Iterator[Row | RecordedConflict]:
+        if len(name) != 2:
+            record = self.conflicts[name]
+            if not base.covers(record.stamp):
+                yield record
+            return
+        for row in (self.rows.get(name, EMPTY), *self.aside.get(name, ())):
+            part = uncovered(row, base)
+            if part is not None:
+                yield part
+
+    def _touch(self, name: Place | ConflictName) -> None:
+        self.lsn += 1
+        self._lsn_of[name] = self.lsn
+        self._order.append((self.lsn, name))
+        if len(self._order) > 64 + 2 * len(self._lsn_of):
+            self._order = [entry for entry in self._order if self._lsn_of[entry[1]] == entry[0]]
+
+    def _since(self, lsn: int) -> Iterator[tuple[int, Place | ConflictName]]:
+        first = bisect.bisect_left(self._order, lsn, key=lambda entry: entry[0])
+        for entry in self._order[first:]:
+            if self._lsn_of[entry[1]] == entry[0]:
+                yield entry
+
+    def _next_dot(self) -> Dot:
+        dot = Dot(self.origin, self.frontier.seq(self.origin) + 1)
+        self.nonces[dot] = self._nonce()
+        return dot
+
+    def _entry(self, dot: Dot) -> Entry:
+        return Entry(dot.seq, self.nonces[dot])
+
+    def _advance(self, frontier: Frontier, start: int) -> None:
+        """Move the frontier; what moved it arrived with rows from lsn `start` on."""
+        for origin in sorted(frontier.origins()):
+            entry = frontier.entry(origin)
+            if entry.seq > self.frontier.seq(origin) or any(
+                vector.seq(origin) > self.frontier.vector(scope).seq(origin)
+                for scope, vector in frontier.vectors.items()
+            ):
+                self.ledger.append(LedgerLine(Dot(origin, entry.seq), start))
+                self.nonces[Dot(origin, entry.seq)] = entry.nonce
+        self.frontier = frontier
+
+    def _recent_nonces(self, origin: Origin) -> dict[int, int]:
+        recent = sorted(dot.seq for dot in self.nonces if dot.origin == origin)[-NONCES_KEPT:]
+        return {seq: self.nonces[Dot(origin, seq)] for seq in recent}
+
+
+def _nothing(_stamp: Stamp) -> bool:
+    """What an author had seen of what was kept from sight."""
+    return False
+
+
+def redotted(row: Row, old: Origin, common_seq: int, dot: Dot) -> Row:
+    """The row with its cells and delete of a forked branch written anew under `dot`.
+
+    The readings stay as they were, so that nothing is younger than what somebody wrote after
+    seeing it. A delete that had seen cells of the branch goes with them: what it saw of them
+    is said by a stamp of our own just above them.
+    """
+
+    def fork(candidate: Stamp) -> bool:
+        return candidate.origin == old and candidate.seq > common_seq
+
+    def renewed(candidate: Stamp) -> Stamp:
+        return Stamp(candidate.hlc, *dot) if fork(candidate) else candidate
+
+    cells = {name: Cell(renewed(cell.stamp), cell.value) for name, cell in row.cells.items()}
+    delete = row.delete
+    if delete is None:
+        return Row(cells)
+    stamps = {renewed(stamp) for stamp in delete.stamps}
+    seen_hlc = max(
+        (c.stamp.hlc for c in row.cells.values() if fork(c.stamp) and delete.saw(c.stamp)),
+        default=0,
+    )
+    if seen_hlc:
+        stamps.add(Stamp(seen_hlc + 1, *dot))
+    seen = {origin: seq for origin, seq in delete.seen.items() if origin != old}
+    seen_seq = common_seq if any(map(fork, delete.stamps)) else delete.seen.get(old, 0)
+    if min(seen_seq, common_seq):
+        seen[old] = min(seen_seq, common_seq)
+    own = max((stamp for stamp in stamps if stamp.origin == dot.origin), default=None)
+    if own is not None:
+        stamps = {s for s in stamps if s.origin != dot.origin} | {own}
+    return Row(cells, Delete(tuple(sorted(stamps)), seen))
+
+
+def forgotten(frontier: Frontier, origin: Origin, seq: int, nonce: int | None) -> Frontier:
+    """The frontier without what it claims of `origin` above `seq`.
+
+    Where the nonce of `seq` is not known any more nothing of the origin is claimed: its rows
+    are asked for once more, which is harmless.
+    """
+    vectors = {}
+    for scope, vector in frontier.vectors.items():
+        entries = dict(vector.entries)
+        entry = entries.get(origin)
+        if entry is not None and entry.seq > seq:
+            del entries[origin]
+            if seq and nonce is not None:
+                entries[origin] = Entry(seq, nonce)
+        vectors[scope] = VersionVector(entries)
+    return Frontier(vectors)
+
+
+def _latest(frontier: Frontier, site: SiteId) -> Known | None:
+    origins = [origin for origin in frontier.origins() if origin.site == site]
+    if not origins:
+        return None
+    latest = max(origins)
+    return Known(latest.incarnation, frontier.entry(latest))
+
+
+def parted(row: Row, limit: int) -> tuple[Row | None, Row | None]:
+    """What of a row may be merged now, and what is stamped in the future.
+
+    A changeset is not torn apart: a wild clock may have sealed old lines and future ones of one
+    row under one dot, and whoever deletes the row after seeing the old ones names that dot as
+    seen.
+    """
+    if row.hlc <= limit:
+        return row, None
+    ahead = {stamp.dot for stamp in row.stamps() if stamp.hlc > limit}
+    now = {n: c for n, c in row.cells.items() if c.stamp.dot not in ahead}
+    later = {n: c for n, c in row.cells.items() if c.stamp.dot in ahead}
+    waits = row.delete is not None and any(stamp.dot in ahead for stamp in row.delete.stamps)
+    current = Row(now, None if waits else row.delete)
+    future = Row(later, row.delete if waits else None)
+    return (current if now or current.delete else None), future

@@ -1,0 +1,65 @@
+"""What peers say to each other: one message, the turn, the same in both directions.
+
+A turn says who speaks and what it holds, acknowledges what it took, and may bring a chunk. A
+server needs no memory between turns: each one holds all that its answer depends on.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from syncproto.delta import Chunk, Cursor
+from syncproto.frontier import Entry, Frontier
+from syncproto.identity import Origin
+
+PROTOCOL_VERSION = 1
+NETWORK_ID_BYTES = 8
+
+
+class Known(NamedTuple):
+    """What the speaker knows of the listener: its latest origin and entry seen anywhere."""
+
+    incarnation: int
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One side's part of an exchange.
+
+    Attributes:
+        network: The network's id, `NETWORK_ID_BYTES` bytes.
+        origin: Who speaks.
+        latest: The speaker's own last changeset under this origin.
+        known: What the speaker knows of the listener; None if it never heard of it.
+        digest: Digest of the speaker's frontier within the scopes that both are known to
+            keep; of its whole frontier while that is not known.
+        frontier: The speaker's whole frontier, once it is known that the sides differ.
+        cursor: How far the speaker has staged the listener's delta.
+        chunk: Rows for the listener.
+        sums: For each table the sum over (row key, dots, delete) of rule B11; sent with the
+            frontier, and in answer to rows. Compared where the vectors are equal and nothing is
+            aside.
+        lineage: Seq to nonce of recent changesets of the *listener's* current incarnation as
+            the speaker knows them, sent when the two do not agree, so that a restored site
+            finds where its history forked. Empty: the speaker asks the listener for this.
+        wall_ms: The speaker's clock.
+        wait_ms: How long the speaker would wait for news if there is none; 0 for an answer.
+        more: The speaker has more to send than it has sent.
+        trouble: A sentence for the listener's operator, such as "your clock is ahead".
+    """
+
+    network: bytes
+    origin: Origin
+    latest: Entry
+    known: Known | None
+    digest: bytes
+    wall_ms: int
+    frontier: Frontier | None = None
+    cursor: Cursor | None = None
+    chunk: Chunk | None = None
+    sums: Mapping[str, int] | None = None
+    lineage: Mapping[int, int] | None = None
+    wait_ms: int = 0
+    more: bool = False
+    trouble: str = ""

@@ -1,0 +1,135 @@
+"""Cells, stamps, deletes, references: the replicated state of one row, as frozen values.
+
+A row is its cells and the stamp of its last delete. Each cell is a last-writer-wins register.
+A delete carries the dots that its author had seen in the row; the row is alive while some cell
+has a dot that is not among them, so an edit that no deleter had seen survives the delete
+whatever the clocks said (rule B1 of the design).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from syncproto.identity import Dot, Origin, RowKey
+
+
+class Reference(NamedTuple):
+    """The value of a column that points to another table's local key: the row it points to.
+
+    Local integers never travel; the receiver puts its own integer for the same row.
+    """
+
+    table: str
+    key: RowKey
+
+
+Value = None | int | float | str | bytes | Reference
+"""What a cell can hold. Dates, times and decimals are texts in their canonical form
+("2015-01-02", "2015-01-02 03:04:05.5", "12.30"); truth values are 0 and 1."""
+
+
+class Stamp(NamedTuple):
+    """When and by which changeset a cell was written. Ordered by its fields; final."""
+
+    hlc: int
+    origin: Origin
+    seq: int
+
+    @property
+    def dot(self) -> Dot:
+        return Dot(self.origin, self.seq)
+
+
+class Cell(NamedTuple):
+    """One column of one row as a last-writer-wins register."""
+
+    stamp: Stamp
+    value: Value
+
+
+Seen = Mapping[Origin, int]
+"""Dots that a deleter had seen in a row: for each origin the highest seq."""
+
+
+class Delete(NamedTuple):
+    """The deletes of a row that nobody has deleted over, and the dots their authors had seen.
+
+    Mostly there is one stamp. Two sites that delete a row unknown to each other leave two: the
+    union of what they saw belongs to neither dot alone, so a peer that knows one of them still
+    lacks it.
+
+    What an origin wrote before its own delete needs no entry in `seen`: it surely saw that.
+
+    Attributes:
+        stamps: In ascending order; no author of one had seen another.
+        seen: The dots of the cells, and of the earlier deletes, that the authors had seen.
+    """
+
+    stamps: tuple[Stamp, ...]
+    seen: Seen
+
+    @property
+    def stamp(self) -> Stamp:
+        """The latest."""
+        return self.stamps[-1]
+
+    def saw(self, stamp: Stamp) -> bool:
+        """An author of this delete had seen the write of that stamp."""
+        return self.seen.get(stamp.origin, 0) >= stamp.seq or any(
+            mine.origin == stamp.origin and (mine.seq, mine.hlc) > (stamp.seq, stamp.hlc)
+            for mine in self.stamps
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The replicated state of one row, or a part of it on its way to a peer."""
+
+    cells: Mapping[str, Cell] = field(default_factory=dict)
+    delete: Delete | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Some cell was written by someone whose write no deleter had seen."""
+        if self.delete is None:
+            return bool(self.cells)
+        return any(not self.delete.saw(cell.stamp) for cell in self.cells.values())
+
+    def stamps(self) -> Iterable[Stamp]:
+        for cell in self.cells.values():
+            yield cell.stamp
+        if self.delete is not None:
+            yield from self.delete.stamps
+
+    @property
+    def hlc(self) -> int:
+        """The greatest reading that the row carries, deletes included; 0 for an empty row."""
+        # A list, not `stamps()`: every edited row asks several times.
+        readings = [cell[0][0] for cell in self.cells.values()]
+        if self.delete is not None:
+            readings += [stamp.hlc for stamp in self.delete.stamps]
+        return max(readings, default=0)
+
+    def references(self) -> Iterable[Reference]:
+        return (cell.value for cell in self.cells.values() if isinstance(cell.value, Reference))
+
+
+EMPTY = Row()
+
+
+def deletion(row: Row, stamp: Stamp) -> Row:
+    """The row after its author deleted it: all dots that stand in it were seen."""
+    seen: dict[Origin, int] = dict(row.delete.seen) if row.delete else {}
+    for standing in row.stamps():
+        if standing.dot != stamp.dot and standing.seq > seen.get(standing.origin, 0):
+            seen[standing.origin] = standing.seq
+    return Row(row.cells, Delete((stamp,), seen))
+
+
+def union_seen(one: Seen, other: Seen) -> Seen:
+    """For each origin the highest of both."""
+    seen = dict(one)
+    for origin, seq in other.items():
+        if seq > seen.get(origin, 0):
+            seen[origin] = seq
+    return seen

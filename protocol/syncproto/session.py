@@ -1,0 +1,516 @@
+"""One exchange between two sites as a value machine: messages in, effects out.
+
+Both sides say turns, the caller first. A side's state is what its replica holds; a session
+only remembers what this exchange is for. The answering side keeps nothing between turns, so a
+server may be restarted, or be several processes, in the middle of an exchange.
+
+The driver performs effects in order and feeds each outcome back: `Look` to `looked`, `Take` to
+`took`, `Cut` to `cut`. It owns the clock, the link and the database.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from syncproto.delta import Chunk
+from syncproto.errors import ForkError, UnexpectedMessageError
+from syncproto.frontier import Entry, Frontier
+from syncproto.identity import Origin, SiteId, site_text
+from syncproto.messages import Turn
+from syncproto.replica import Receipt, Standing
+
+TELL_LINEAGE: Mapping[int, int] = {}  # asks for the speaker's own lineage as the listener has it
+FORKED_SITES_NAMED = 5  # in one sentence; a fork of more sites than that is hardly an accident
+IDLE_TURNS_MAX = 3  # turns without progress before the exchange is given up
+PUSH_ROWS_BLIND = 2_000  # a longer delta first asks where the peer stands
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Ask the replica where it stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """Give the replica a chunk."""
+
+    chunk: Chunk
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Ask the replica for a chunk above `base`, after `after`."""
+
+    base: Frontier
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hear:
+    """Tell the replica what the peer said it holds."""
+
+    frontier: Frontier
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """Tell the replica that it was restored; then look again."""
+
+    incarnation: int
+    common_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Say this turn."""
+
+    turn: Turn
+
+
+@dataclass(frozen=True, slots=True)
+class Await:
+    """Nothing to say yet: look again when the replica changed, or after `wait_ms`."""
+
+    wait_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The exchange is over.
+
+    Attributes:
+        complete: Each side covers what the other had when the exchange began.
+        reason: Why not, in a sentence; "" when complete.
+        alarms: Tables that the two may hold differently although both claim the same changes:
+            by their sums, or because a number of a third site names two changesets.
+        trouble: What the peer had to say to our operator. Of such a number both say the same.
+    """
+
+    complete: bool
+    reason: str
+    alarms: tuple[str, ...]
+    trouble: str
+
+
+Effect = Look | Take | Cut | Hear | Renew | Send | Await | Finish
+
+
+@dataclass(slots=True)
+class Progress:
+    """What has crossed the link in this exchange, for people to see."""
+
+    rows_sent: int = 0
+    rows_received: int = 0
+    rows_to_send: int = 0
+    rows_to_receive: int = 0
+
+
+def shared_digest(frontier: Frontier, peer_frontier: Frontier | None) -> bytes:
+    """The digest within the scopes that both keep; of all while the peer's are not known."""
+    if peer_frontier is None:
+        return frontier.digest()
+    return frontier.within(peer_frontier.scopes).digest()
+
+
+def checked(turn: Turn, standing: Standing, peer: SiteId) -> None:
+    """Refuse a turn that does not belong to this network or this peer.
+
+    Raises:
+        UnexpectedMessageError: Another network's turn, or one that names another speaker.
+    """
+    if turn.network != standing.network:
+        raise UnexpectedMessageError(
+            f"site {site_text(peer)} belongs to another network: invite it to this one first"
+        )
+    if turn.origin.site != peer:
+        raise UnexpectedMessageError(f"site {site_text(peer)} speaks as somebody else")
+
+
+def restored(turn: Turn, standing: Standing) -> Renew | None:
+    """Whether the peer knows more of us than we do: then we were restored or cloned.
+
+    The common history ends at the highest seq to which both give the same nonce.
+
+    Raises:
+        ForkError: It cannot be told yet; the peer's next turn will bring its lineage.
+    """
+    known = turn.known
+    if known is None or known.incarnation < standing.origin.incarnation:
+        return None
+    if known.incarnation == standing.origin.incarnation:
+        if _agrees(known.entry, standing.latest, standing.nonces):
+            return None
+        if not turn.lineage:
+            raise ForkError("the peer knows changes of ours that this database has not")
+        common = _common(turn.lineage, standing.nonces)
+    else:
+        common = standing.latest.seq
+    return Renew(known.incarnation + 1, common)
+
+
+def _agrees(known: Entry, latest: Entry, nonces: Mapping[int, int]) -> bool:
+    if known.seq > latest.seq:
+        return False
+    if known.seq == latest.seq:
+        return known.seq == 0 or known.nonce == latest.nonce
+    return nonces.get(known.seq, known.nonce) == known.nonce
+
+
+def _common(lineage: Mapping[int, int], nonces: Mapping[int, int]) -> int:
+    return max((seq for seq, nonce in lineage.items() if nonces.get(seq) == nonce), default=0)
+
+
+def _lineage(turn: Turn, standing: Standing) -> Mapping[int, int] | None:
+    """What we know of the speaker's recent changesets, if it asks or says something else."""
+    known = standing.peer
+    if known is None or known.incarnation != turn.origin.incarnation:
+        return None
+    if turn.lineage != TELL_LINEAGE and _agrees(known.entry, turn.latest, {}):
+        return None
+    return standing.peer_nonces
+
+
+def _differing_sums(turn: Turn, standing: Standing) -> tuple[str, ...]:
+    """Tables with equal vectors and unequal sums (rule B11)."""
+    if turn.sums is None or turn.frontier is None or not standing.settled:
+        return ()
+    return tuple(
+        sorted(
+            table
+            for table, total in turn.sums.items()
+            if table in standing.sums
+            and standing.sums[table] != total
+            and standing.frontier.vector(table).entries == turn.frontier.vector(table).entries
+        )
+    )
+
+
+def _forked(turn: Turn, standing: Standing) -> Mapping[str, set[Origin]]:
+    """By table the origins of which each side holds another changeset under one number.
+
+    Joining compares numbers only, so neither side will ever ask for the other's (rule A11).
+    The two who speak now are left out: they tell each other their lineage.
+    """
+    if turn.frontier is None:
+        return {}
+    speakers = {turn.origin, standing.origin}
+    found = {
+        scope: set(standing.frontier.vector(scope).forks(vector)) - speakers
+        for scope, vector in turn.frontier.vectors.items()
+    }
+    return {scope: origins for scope, origins in found.items() if origins}
+
+
+def _alarming(turn: Turn, standing: Standing) -> tuple[str, ...]:
+    """Tables that both claim to hold alike and do not, or cannot be trusted to."""
+    return tuple(sorted({*_differing_sums(turn, standing), *_forked(turn, standing)}))
+
+
+def _fork_trouble(turn: Turn | None, standing: Standing) -> str:
+    """What to tell the peer's operator of changesets that share a number; "" if none do."""
+    forks = _forked(turn, standing) if turn is not None else {}
+    sites = sorted({site_text(origin.site) for origins in forks.values() for origin in origins})
+    if not sites:
+        return ""
+    named = ", ".join(sites[:FORKED_SITES_NAMED])
+    return f"a number names one change here and another there: a database of {named} was put back"
+
+
+def _turn(standing: Standing, **parts: object) -> Turn:
+    return Turn(
+        network=standing.network,
+        origin=standing.origin,
+        latest=standing.latest,
+        known=standing.peer,
+        wall_ms=standing.wall_ms,
+        cursor=standing.cursor,
+        **parts,  # type: ignore[arg-type]
+    )
+
+
+class Answer:
+    """The answering side of one turn.
+
+    Feed `receive` the caller's turn, then the outcome of each effect; it ends with one `Send`.
+    """
+
+    def __init__(self, peer: SiteId) -> None:
+        self.peer = peer
+        self._turn: Turn | None = None
+        self._pending: Chunk | None = None
+        self._frontier: Frontier | None = None
+        self._waited = False
+        self.progress = Progress()
+        self.alarms: tuple[str, ...] = ()
+
+    def receive(self, turn: Turn) -> list[Effect]:
+        self._turn = turn
+        self._pending = turn.chunk
+        return [Look()]
+
+    def looked(self, standing: Standing) -> list[Effect]:
+        """Decide from where we stand what to do with the turn.
+
+        Raises:
+            UnexpectedMessageError: See `checked`.
+        """
+        turn = self._turn
+        assert turn is not None, "a turn was received"
+        checked(turn, standing, self.peer)
+        try:
+            renew = restored(turn, standing)
+        except ForkError:
+            # Nothing is taken and nothing offered until the caller has brought our lineage.
+            digest = standing.frontier.digest()
+            return [Send(_turn(standing, digest=digest, lineage=TELL_LINEAGE))]
+        if renew is not None:
+            return [renew]
+        # What a turn says of its sender is old once it has waited; it was right when it came.
+        lineage = None if self._waited else _lineage(turn, standing)
+        if lineage is not None:
+            digest = standing.frontier.digest()
+            return [Send(_turn(standing, digest=digest, lineage=lineage))]
+        if self._pending is not None:
+            chunk, self._pending = self._pending, None
+            self.progress.rows_received += chunk.row_count
+            return [Take(chunk)]
+        return self._said(turn, standing)
+
+    def took(self, _receipt: Receipt) -> list[Effect]:
+        return [Look()]
+
+    def cut(self, chunk: Chunk, standing: Standing) -> list[Effect]:
+        self.progress.rows_sent += chunk.row_count
+        self.progress.rows_to_send = chunk.total
+        return [self._reply(standing, chunk)]
+
+    def awaited(self) -> list[Effect]:
+        self._waited = True
+        return [Look()]
+
+    def _said(self, turn: Turn, standing: Standing) -> list[Effect]:
+        effects: list[Effect] = []
+        self._frontier = turn.frontier
+        if turn.frontier is not None:
+            self.alarms = _alarming(turn, standing)
+            if turn.frontier != standing.peer_frontier:
+                effects.append(Hear(turn.frontier))
+        elif standing.peer_frontier is not None:
+            ours = standing.frontier.within(standing.peer_frontier.scopes)
+            if ours.digest() == turn.digest:
+                self._frontier = _joined_over(standing.peer_frontier, ours)
+            elif standing.peer_frontier.within(standing.frontier.scopes).digest() == turn.digest:
+                self._frontier = standing.peer_frontier
+        elif standing.frontier.digest() == turn.digest:
+            self._frontier = standing.frontier
+        if self._frontier is None and self._waited:
+            # While the turn waited its sender told more by another one; if that is wrong, it
+            # refuses the chunk by its base, and says what it holds.
+            self._frontier = standing.peer_frontier
+        if turn.frontier is None and self._frontier not in (None, standing.peer_frontier):
+            effects.append(Hear(self._frontier))
+        if self._frontier is None:
+            return [*effects, self._reply(standing, None)]
+        if not self._frontier.includes(standing.frontier):
+            cursor = turn.cursor
+            after = cursor.lsn if cursor and cursor.sender == standing.origin else 0
+            return [*effects, Cut(self._frontier, after)]
+        if turn.wait_ms and not self._waited and turn.chunk is None:
+            return [*effects, Await(turn.wait_ms)]
+        return [*effects, self._reply(standing, None)]
+
+    def _reply(self, standing: Standing, chunk: Chunk | None) -> Send:
+        turn = self._turn
+        assert turn is not None, "a turn was received"
+        digest = shared_digest(standing.frontier, self._frontier)
+        equal = turn.digest == digest
+        return Send(
+            _turn(
+                standing,
+                digest=digest,
+                frontier=None if equal else standing.frontier,
+                sums=_told_sums(turn, standing, equal=equal),
+                chunk=chunk,
+                more=chunk is not None and chunk.claim is None,
+                trouble=_fork_trouble(turn, standing),
+            )
+        )
+
+
+def _told_sums(turn: Turn, standing: Standing, *, equal: bool) -> Mapping[str, int] | None:
+    """Sums go with every answer to rows, and wherever the frontiers differ; a round in which
+    nothing is new stays small."""
+    if not standing.settled or (equal and turn.chunk is None):
+        return None
+    return standing.sums
+
+
+def _joined_over(peer: Frontier, ours: Frontier) -> Frontier:
+    """The peer's frontier, known to equal ours in the scopes that both keep."""
+    return Frontier({**peer.vectors, **ours.vectors})
+
+
+@dataclass(slots=True)
+class Call:
+    """The calling side of an exchange, from `start` to `Finish`.
+
+    Attributes:
+        peer: Whom we call.
+        wait_ms: How long the peer may keep our last turn waiting for news; 0 for one plain
+            exchange.
+    """
+
+    peer: SiteId
+    wait_ms: int = 0
+    progress: Progress = field(default_factory=Progress)
+    _target: Frontier | None = None  # what we held when the exchange began
+    _wanted: Frontier | None = None  # what the peer held when it first told
+    _peer_frontier: Frontier | None = None
+    _peer_cursor_lsn: int = 0
+    _peer_origin: Origin | None = None
+    _answer: Turn | None = None
+    _pending: Chunk | None = None
+    _told_lineage: bool = False
+    _asked: bool = False
+    _idle: int = 0
+    _before: tuple[object, ...] = ()
+    _equal: bool = False
+    _trouble: str = ""
+    _alarms: tuple[str, ...] = ()
+    _told: bytes = b""
+
+    def start(self) -> list[Effect]:
+        return [Look()]
+
+    def receive(self, turn: Turn) -> list[Effect]:
+        self._answer = turn
+        self._pending = turn.chunk
+        self._trouble = turn.trouble or self._trouble
+        if turn.chunk is not None:
+            self.progress.rows_received += turn.chunk.row_count
+            self.progress.rows_to_receive = turn.chunk.total
+        return [Look()]
+
+    def looked(self, standing: Standing) -> list[Effect]:
+        """Decide from where we stand what to say next.
+
+        Raises:
+            UnexpectedMessageError: See `checked`.
+            ForkError: The peer knows changes of ours that we have not, and could not tell
+                which.
+        """
+        if self._target is None:
+            self._target = standing.frontier
+        answer = self._answer
+        if answer is None:
+            return self._first(standing)
+        checked(answer, standing, self.peer)
+        try:
+            renew = restored(answer, standing)
+        except ForkError:
+            if self._asked:
+                raise
+            self._asked = True
+            self._pending = None
+            return [self._say(standing, None, TELL_LINEAGE)]
+        if renew is not None:
+            self._answer = self._pending = self._target = None
+            return [renew]
+        lineage = _lineage(answer, standing)
+        if lineage is not None and not self._told_lineage:
+            self._told_lineage = True
+            return [self._say(standing, None, lineage)]
+        if self._pending is not None:
+            chunk, self._pending = self._pending, None
+            return [Take(chunk)]
+        return self._next(answer, standing)
+
+    def took(self, _receipt: Receipt) -> list[Effect]:
+        return [Look()]
+
+    def cut(self, chunk: Chunk, standing: Standing) -> list[Effect]:
+        if self._answer is None and chunk.claim is None:
+            # A long delta: first hear where the peer stands.
+            return [self._say(standing, None)]
+        self.progress.rows_sent += chunk.row_count
+        self.progress.rows_to_send = chunk.total
+        return [self._say(standing, chunk)]
+
+    def _first(self, standing: Standing) -> list[Effect]:
+        told = standing.peer_frontier
+        self._peer_frontier = told
+        if told is not None and not told.includes(standing.frontier):
+            return [Cut(told, 0)]
+        return [self._say(standing, None)]
+
+    def _next(self, answer: Turn, standing: Standing) -> list[Effect]:
+        effects: list[Effect] = []
+        self._hear(answer, standing, effects)
+        told = self._peer_frontier
+        if told is None:
+            return [*effects, self._say(standing, None)]
+        if self._wanted is None:
+            self._wanted = told
+        assert self._target is not None, "the exchange has begun"
+        now = (standing.frontier, standing.cursor, told, self._peer_cursor_lsn)
+        self._idle = self._idle + 1 if now == self._before else 0
+        self._before = now
+        pulled = standing.frontier.includes(self._wanted.within(standing.frontier.scopes))
+        pushed = told.includes(self._target)
+        if pushed and pulled and not answer.more:
+            if shared_digest(standing.frontier, told) == self._told:
+                return [*effects, self._finish(True, "")]
+            if told.includes(standing.frontier):
+                # The peer does not know yet that we have what it sent.
+                self._idle += 1
+                if self._idle >= 2:
+                    return [*effects, self._finish(True, "")]
+                return [*effects, self._say(standing, None)]
+        if self._idle >= IDLE_TURNS_MAX:
+            reason = "the peer has not taken all of ours" if pulled else "the peer has not sent all"
+            return [*effects, self._finish(pushed and pulled, reason)]
+        if not told.includes(standing.frontier):
+            return [*effects, Cut(told, self._peer_cursor_lsn)]
+        return [*effects, self._say(standing, None)]
+
+    def _hear(self, answer: Turn, standing: Standing, effects: list[Effect]) -> None:
+        told = answer.frontier
+        if told is None and answer.digest == shared_digest(standing.frontier, self._peer_frontier):
+            base = self._peer_frontier or Frontier({})
+            scopes = base.scopes or standing.frontier.scopes
+            told = _joined_over(base, standing.frontier.within(scopes))
+        if told is not None:
+            if told != standing.peer_frontier:
+                effects.append(Hear(told))
+            self._peer_frontier = told
+        if told is not None and (answer.frontier is not None or answer.sums is not None):
+            answer = replace(answer, frontier=told)
+            self._alarms = _alarming(answer, standing)
+            self._trouble = self._trouble or _fork_trouble(answer, standing)
+        cursor = answer.cursor
+        ours = cursor is not None and cursor.sender == standing.origin
+        self._peer_cursor_lsn = cursor.lsn if cursor is not None and ours else 0
+        self._peer_origin = answer.origin
+
+    def _say(
+        self, standing: Standing, chunk: Chunk | None, lineage: Mapping[int, int] | None = None
+    ) -> Send:
+        digest = shared_digest(standing.frontier, self._peer_frontier)
+        self._told = digest
+        answer = self._answer
+        differ = answer is not None and answer.digest != digest
+        return Send(
+            _turn(
+                standing,
+                digest=digest,
+                frontier=standing.frontier if differ else None,
+                sums=standing.sums if differ and standing.settled else None,
+                chunk=chunk,
+                more=chunk is not None and chunk.claim is None,
+                lineage=lineage,
+                wait_ms=self.wait_ms if chunk is None else 0,
+                trouble=_fork_trouble(answer, standing),
+            )
+        )
+
+    def _finish(self, complete: bool, reason: str) -> Finish:
+        return Finish(complete, "" if complete else reason, self._alarms, self._trouble)

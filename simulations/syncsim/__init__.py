@@ -1,0 +1,1 @@
+"""Networks of sites simulated before they are built."""

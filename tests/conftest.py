@@ -1,0 +1,136 @@
+"""What every test may ask for: private servers, real schemas, how long to search.
+
+Fixtures:
+    mariadb: A private server for the whole run (`servers.MariaDB`).
+    mariadb_url: The URL of an empty database on it, dropped after the test.
+    openmrs: The folder of the OpenMRS schema and rows, beside the repository.
+    seeds: How many times the usual effort a search for faults is worth.
+
+A test that cannot run says so at the end of the run, never in silence; where CI is set, a missing
+server is a failure.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import hypothesis
+import pytest
+from servers import MariaDB, mariadb_programs
+
+OPENMRS = "../shared/openmrs"  # from the root of the repository
+SERVERS = pytest.StashKey[dict[str, str]]()
+NOT_RUN = pytest.StashKey[dict[str, int]]()
+
+_database_numbers = count(1)
+
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.register_profile("long", deadline=None, max_examples=2_000, print_blob=True)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--seeds",
+        metavar="N",
+        type=int,
+        default=int(os.environ.get("SYNCNODE_SEEDS", "1")),
+        help="search N times as long for faults (default: $SYNCNODE_SEEDS, else 1)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[SERVERS] = {"SQLite": sqlite3.sqlite_version}
+    config.stash[NOT_RUN] = {}
+    config.addinivalue_line("markers", "mariadb: needs a MariaDB server (tests/install-servers)")
+    config.addinivalue_line("markers", f"openmrs: needs {OPENMRS} beside the repository")
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    fixtures = getattr(item, "fixturenames", ())
+    for name in ("mariadb", "openmrs"):
+        if name in fixtures:
+            item.add_marker(name)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    lacks = {
+        "mariadb": mariadb_programs() is None and "MariaDB not found",
+        "openmrs": not _openmrs(item.config).is_dir() and f"{OPENMRS} is absent",
+    }
+    for name, reason in lacks.items():
+        if reason and item.get_closest_marker(name):
+            not_run = item.config.stash[NOT_RUN]
+            not_run[name] = not_run.get(name, 0) + 1
+            pytest.skip(reason)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if os.environ.get("CI") and session.config.stash[NOT_RUN].get("mariadb"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    versions = ", ".join(f"{name} {text}" for name, text in config.stash[SERVERS].items())
+    not_run = config.stash[NOT_RUN]
+    terminalreporter.section("what the tests ran on")
+    terminalreporter.write_line(f"databases: {versions}")
+    if "mariadb" in not_run:
+        remedy = "sh tests/install-servers gets it"
+        grave = "; a failure, since CI is set" if os.environ.get("CI") else ""
+        terminalreporter.write_line(
+            f"databases: MariaDB not found, {_tests(not_run['mariadb'])} did not run "
+            f"({remedy}){grave}",
+            yellow=True,
+        )
+    if "openmrs" in not_run:
+        terminalreporter.write_line(
+            f"openmrs: {_tests(not_run['openmrs'])} did not run, {OPENMRS} is absent", yellow=True
+        )
+    elif _openmrs(config).is_dir():
+        terminalreporter.write_line(f"openmrs: {OPENMRS} is present")
+    else:
+        terminalreporter.write_line(f"openmrs: {OPENMRS} is absent, no test asked for it")
+
+
+@pytest.fixture(scope="session")
+def mariadb(pytestconfig: pytest.Config) -> Iterator[MariaDB]:
+    if mariadb_programs() is None:
+        pytest.skip("MariaDB not found")
+    with MariaDB() as server:
+        pytestconfig.stash[SERVERS]["MariaDB"] = server.version
+        yield server
+
+
+@pytest.fixture
+def mariadb_url(mariadb: MariaDB) -> Iterator[str]:
+    name = f"test_{next(_database_numbers)}"
+    yield mariadb.create_database(name)
+    mariadb.execute(f"DROP DATABASE IF EXISTS `{name}`")
+
+
+@pytest.fixture(scope="session")
+def openmrs(pytestconfig: pytest.Config) -> Path:
+    folder = _openmrs(pytestconfig)
+    if not folder.is_dir():
+        pytest.skip(f"{OPENMRS} is absent")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def seeds(pytestconfig: pytest.Config) -> int:
+    return max(1, int(pytestconfig.getoption("seeds")))
+
+
+def _openmrs(config: pytest.Config) -> Path:
+    return (config.rootpath / OPENMRS).resolve()
+
+
+def _tests(number: int) -> str:
+    return "1 test" if number == 1 else f"{number} tests"

@@ -1,0 +1,466 @@
+"""The command line: usage, exit statuses, what is printed where. The work itself is faked."""
+
+# ruff: noqa: ARG005 (fixtures that only prepare; fakes with the real signatures)
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from syncnode.__main__ import main
+from syncnode.cli.progress import Progress
+from syncnode.cli.terminal import printable
+from syncnode.reports import (
+    ConflictReport,
+    ExchangeReport,
+    InitReport,
+    Invitation,
+    JoinPreview,
+    JoinReport,
+    LogEntry,
+    ParkedReport,
+    PeerReport,
+    StatusReport,
+    SyncReport,
+    UninstallReport,
+)
+from syncproto.errors import ConfigError, SyncError
+
+COMMANDS = (
+    "init",
+    "invite",
+    "join",
+    "serve",
+    "sync",
+    "status",
+    "peers",
+    "log",
+    "conflicts",
+    "parked",
+    "uninstall",
+    "demo",
+)
+HEAVY = {"trio", "httpx", "sqlalchemy", "pymysql", "cryptography", "cbor2", "h11", "tomllib"}
+PARKED = ParkedReport(
+    table="person",
+    row="6f2c",
+    reason="unique",
+    detail="username 'ann' is taken; rename one of the two",
+    waits_for=None,
+    values={"name": "Ann\x1b[2J", "age": None},
+    written_by="butaro",
+    written="2026-01-02T03:04:05.678Z",
+)
+PEER = PeerReport(
+    name="kigali",
+    site="abc",
+    role="parent",
+    url="https://k.example:8470",
+    last_exchange=None,
+    pending=3,
+    equal=None,
+)
+
+
+@pytest.fixture
+def operations(monkeypatch):
+    """Stands in for the functions that do the work."""
+    fake = SimpleNamespace()
+    monkeypatch.setitem(sys.modules, "syncnode.operations", fake)
+    monkeypatch.setattr("syncnode.operations", fake, raising=False)
+    return fake
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    """A settings file, named by the environment."""
+    path = tmp_path / "syncnode.toml"
+    path.write_text('name = "kigali"\ndatabase = "sqlite:///a.db"\nkey = "k"\nanchor = "a"\n')
+    monkeypatch.setenv("SYNCNODE_CONFIG", str(path))
+    monkeypatch.delenv("SYNCNODE_DATABASE", raising=False)
+    monkeypatch.delenv("SYNCNODE_DEBUG", raising=False)
+    return path
+
+
+def run_python(code: str, **options) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, **options
+    )
+
+
+def test_help_imports_nothing_heavy_and_names_every_command():
+    done = run_python(
+        "import sys\nfrom syncnode.__main__ import main\n"
+        "try: main(['--help'])\nexcept SystemExit as end: assert end.code == 0\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    assert done.returncode == 0
+    imported = {name.partition(".")[0] for name in done.stderr.split()}
+    assert not imported & HEAVY
+    for command in COMMANDS:
+        assert f"\n    {command}" in done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_and_takes_a_configuration(command, capsys):
+    with pytest.raises(SystemExit) as end:
+        main([command, "--help"])
+    assert end.value.code == 0
+    assert "--config PATH" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["nonsense"],
+        ["status", "--nonsense"],
+        ["status", "--js"],
+        ["init"],
+        ["invite"],
+        ["join"],
+        ["log", "--limit", "-1"],
+        ["sync", "one", "two"],
+        ["status", "--config"],
+    ],
+)
+def test_wrong_usage_is_status_2_with_nothing_on_standard_output(argv, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(argv)
+    assert end.value.code == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "usage: syncnode" in printed.err
+
+
+def test_no_command_at_all_is_wrong_usage(capsys):
+    assert main([]) == 2
+    assert "usage: syncnode" in capsys.readouterr().err
+
+
+def test_what_the_user_typed_is_repeated_without_its_control_characters(capsys):
+    with pytest.raises(SystemExit):
+        main(["status", "\x1b[2J"])
+    assert "\x1b" not in capsys.readouterr().err
+
+
+def test_the_version_is_printed(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("syncnode ")
+
+
+def test_every_fault_of_the_settings_is_a_line_and_the_status_is_1(config, capsys):
+    config.write_text('nmae = "kigali"\n')
+    assert main(["status"]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    lines = printed.err.splitlines()
+    assert f"syncnode: {config}:1: nmae: is no key here; did you mean name?" in lines
+    assert all(line.startswith(f"syncnode: {config}:1: ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "says"),
+    [
+        (SyncError("the database is gone\x1b[2J"), 1, r"the database is gone\x1b[2J"),
+        (ExceptionGroup("nursery", [SyncError("one"), SyncError("one")]), 1, "one"),
+        (PermissionError(13, "Permission denied", "/x"), 1, "/x: Permission denied"),
+        (MemoryError(), 1, "out of memory; nothing half done was kept"),
+        (KeyboardInterrupt(), 130, "interrupted; what was done so far is kept, run it again"),
+        (BaseExceptionGroup("nursery", [KeyboardInterrupt()]), 130, "interrupted; "),
+        (KeyError("x"), 1, "stopped by a fault of its own (KeyError: 'x'); run it again with"),
+    ],
+)
+def test_whatever_goes_wrong_is_one_line_and_no_traceback(
+    config, operations, capsys, error, status, says
+):
+    def fail(_):
+        raise error
+
+    operations.status = fail
+    assert main(["status"]) == status
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"syncnode: {says}")
+
+
+def test_a_traceback_is_shown_to_who_asks_for_it(config, operations, monkeypatch):
+    def fail(_):
+        raise SyncError("gone")
+
+    operations.status = fail
+    monkeypatch.setenv("SYNCNODE_DEBUG", "1")
+    with pytest.raises(SyncError):
+        main(["status"])
+
+
+def test_an_interrupted_process_ends_with_130_and_one_line(config):
+    code = (
+        "import sys, time, types\n"
+        "import syncnode\n"
+        "fake = types.ModuleType('syncnode.operations')\n"
+        "def serve(settings, notice):\n"
+        "    notice('ready')\n"
+        "    time.sleep(30)\n"
+        "fake.serve = serve\n"
+        "sys.modules['syncnode.operations'] = syncnode.operations = fake\n"
+        "from syncnode.__main__ import main\n"
+        "sys.exit(main(['serve']))\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr
+        assert process.stderr.readline() == "syncnode: ready\n"
+        process.send_signal(signal.SIGINT)
+        assert len(process.stderr.read().splitlines()) == 1
+    assert process.returncode == 130
+
+
+def test_a_reader_that_goes_away_is_no_traceback(config):
+    code = (
+        "import sys, types\n"
+        "import syncnode\n"
+        "fake = types.ModuleType('syncnode.operations')\n"
+        "fake.demo = lambda say: [say('x' * 1000) for _ in range(1000)]\n"
+        "sys.modules['syncnode.operations'] = syncnode.operations = fake\n"
+        "from syncnode.__main__ import main\n"
+        "sys.exit(main(['demo']))\n"
+    )
+    read_end, write_end = os.pipe()
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=write_end, stderr=subprocess.PIPE, text=True
+    ) as process:
+        os.close(write_end)
+        os.read(read_end, 10)
+        os.close(read_end)
+        assert process.stderr
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
+
+
+def test_init_hands_over_settings_and_prints_the_plan(operations, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    seen = {}
+
+    def initialise(settings, *, dry_run, progress):
+        progress("looking")
+        seen.update(settings=settings, dry_run=dry_run)
+        return InitReport("person: uuid", ("CREATE TABLE a", "CREATE TABLE b"), ("use WAL",))
+
+    operations.initialise = initialise
+    init = ["init", "--database", "sqlite:///a.db", "--name", "kigali", "--only", "a b"]
+    init += ["--only", "c", "--exclude", "d", "--config", "new/s.toml"]
+    assert main([*init, "--dry-run"]) == 0
+    assert seen["dry_run"]
+    assert seen["settings"].tables.only == ("a b", "c")
+    assert seen["settings"].database == f"sqlite:///{tmp_path}/a.db"
+    printed = capsys.readouterr()
+    assert printed.out == "person: uuid\n\nCREATE TABLE a;\nCREATE TABLE b;\n"
+    assert printed.err == "syncnode: use WAL\nsyncnode: nothing was changed\n"
+    assert main(init) == 0
+    assert not seen["dry_run"]
+    assert capsys.readouterr().out == "person: uuid\n"
+
+
+def test_init_does_nothing_where_there_are_settings_already(config, operations, capsys):
+    init = ["init", "--database", "sqlite:///a.db", "--name", "kigali"]
+    assert main(init) == 1
+    assert "is there already" in capsys.readouterr().err
+    assert not vars(operations)
+
+
+def test_the_token_stands_alone_on_standard_output(config, operations, capsys):
+    def invite(settings, name, *, role, url):
+        return Invitation(f"T-{settings.name}-{role}", name, role, url or "https://k:1", "noon")
+
+    operations.invite = invite
+    assert main(["invite", "butaro"]) == 0
+    assert capsys.readouterr().out == "T-kigali-child\n"
+    assert main(["invite", "butaro", "--peer", "--url", "https://other:2"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == "T-kigali-peer\n"
+    assert "https://other:2" in printed.err
+    for wrong in (["invite", "no name"], ["invite", "a", "--url", "http://x"]):
+        assert main(wrong) == 1
+        assert capsys.readouterr().out == ""
+
+
+def test_join_asks_only_a_terminal_and_without_one_only_yes_goes_on(
+    config, operations, capsys, monkeypatch
+):
+    preview = JoinPreview("rwanda", "kigali", same=5, only_here=1, only_there=2, different=3)
+
+    def join(settings, token, *, confirm, progress):
+        progress("comparing")
+        return JoinReport(confirm(preview), "kigali", "https://k:1", "child", "rwanda")
+
+    operations.join = join
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    assert main(["join", "TOKEN"]) == 1
+    printed = capsys.readouterr().err
+    assert "3 rows differ" in printed
+    assert "--yes" in printed
+    assert main(["join", "TOKEN", "--yes"]) == 0
+    assert "differ" not in capsys.readouterr().err
+    for answer, status in (("y\n", 0), ("n\n", 1), ("", 1)):
+        stdin = io.StringIO(answer)
+        stdin.isatty = lambda: True
+        monkeypatch.setattr("sys.stdin", stdin)
+        assert main(["join", "TOKEN"]) == status
+
+
+def test_sync_ends_with_1_and_the_reason_unless_everything_is_done(config, operations, capsys):
+    exchange = ExchangeReport("butaro", 12, 3, 400, 90, equal=True)
+    operations.sync = lambda settings, peer, *, progress: SyncReport((exchange,), True)
+    assert main(["sync"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.splitlines() == [
+        "peer    rows sent  rows received  bytes sent  bytes received  equal",
+        "butaro         12              3         400              90  yes",
+    ]
+    assert printed.err == "syncnode: done, equal with 1 peer\n"
+    operations.sync = lambda settings, peer, *, progress: SyncReport((), False, f"{peer} is away")
+    assert main(["sync", "butaro", "--json"]) == 1
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == {"exchanges": [], "done": False, "reason": "butaro is away"}
+    assert printed.err == "syncnode: not done: butaro is away\n"
+
+
+def test_status_says_it_to_people_and_to_programs(config, operations, capsys):
+    operations.status = lambda settings: StatusReport(
+        name="kigali",
+        site="abc",
+        incarnation=1,
+        network=None,
+        url="https://k:1",
+        database=settings.shown_database,
+        serving=True,
+        in_sync=False,
+        tables=4,
+        peers=(PEER,),
+        pending=3,
+        parked=2,
+        conflicts=1,
+        parked_rows=(PARKED,),
+        notes=("butaro is 3 rows behind",),
+    )
+    assert main(["status", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["peers"][0]["name"] == "kigali"
+    expected = {"url": "https://k:1", "pending": 3, "parked": 2, "conflicts": 1}
+    assert expected.items() <= document.items()
+    assert main(["status"]) == 0
+    text = capsys.readouterr().out
+    for part in (
+        "in sync    no",
+        "parked     2 rows",
+        "person 6f2c: unique",
+        "and 1 more",
+        PEER.url,
+    ):
+        assert part in text
+    assert "\x1b" not in text
+
+
+def test_lists_are_json_lists_and_tables_for_people(config, operations, capsys):
+    conflict = ConflictReport(
+        table="person",
+        row="6f2c",
+        column="name",
+        kept="Ann",
+        kept_by="kigali",
+        kept_written="2026-01-02T03:04:05.678Z",
+        lost=None,
+        lost_by="butaro",
+        lost_written="2026-01-02T03:04:04.678Z",
+        done="the later stamp stays",
+    )
+    entries = [
+        LogEntry("butaro", 2, seq, "t", "t", "butaro", 3, {"person": 2, "obs": 1}) for seq in (8, 7)
+    ]
+    operations.peers = lambda settings: [PEER]
+    operations.parked = lambda settings: [PARKED]
+    operations.conflicts = lambda settings: [conflict]
+    operations.log = lambda settings, *, entries_max: entries[:entries_max]
+    for command, part in (
+        ("peers", "kigali  parent"),
+        ("parked", r"name = Ann\x1b[2J"),
+        ("conflicts", "NULL"),
+        ("log", "person 2, obs 1"),
+    ):
+        assert main([command]) == 0
+        assert part in capsys.readouterr().out
+        assert main([command, "--json"]) == 0
+        assert isinstance(json.loads(capsys.readouterr().out), list)
+    assert main(["log", "--limit", "1", "--json"]) == 0
+    assert [entry["seq"] for entry in json.loads(capsys.readouterr().out)] == [8]
+    assert main(["log", "--limit", "0", "--json"]) == 0
+    assert [entry["seq"] for entry in json.loads(capsys.readouterr().out)] == [7, 8]
+
+
+def test_uninstall_and_demo_pass_on_what_was_asked(config, operations, capsys):
+    operations.uninstall = lambda settings, *, force: UninstallReport(6, 9, (f"force={force}",))
+    assert main(["uninstall", "--force"]) == 0
+    assert "removed 6 triggers and 9 tables" in capsys.readouterr().err
+    operations.demo = lambda *, say: say("clinic\x07") or False
+    assert main(["demo"]) == 1
+    assert capsys.readouterr().out == "clinic\\x07\n"
+
+
+def test_a_flag_names_the_settings_before_the_environment_does(config, operations, tmp_path):
+    other = tmp_path / "other.toml"
+    other.write_text(config.read_text().replace("kigali", "butaro"))
+    names = []
+    operations.serve = lambda settings, *, notice: names.append(settings.name)
+    assert main(["serve"]) == 0
+    assert main(["serve", "--config", str(other)]) == 0
+    assert names == ["kigali", "butaro"]
+
+
+def test_invisible_and_bidirectional_characters_are_shown_as_escapes():
+    assert printable("café 患者\x1b\n\u202e\x9b") == "café 患者\\x1b\\n\\u202e\\x9b"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_is_silent_for_two_seconds_then_a_line_every_five_or_rewritten():
+    for stream, expected in (
+        (io.StringIO(), ["syncnode: 2.0", "syncnode: 7.0", ""]),
+        (Terminal(), ["\r\x1b[K2.0\r\x1b[K3.0\r\x1b[K6.9\r\x1b[K7.0\r\x1b[K"]),
+    ):
+        times_s = iter((0.0, 0.0, 1.9, 2.0, 3.0, 6.9, 7.0))
+        with Progress(stream, clock=times_s.__next__) as progress:
+            for text in ("0.0", "1.9", "2.0", "3.0", "6.9", "7.0"):
+                progress(text)
+        assert stream.getvalue().split("\n") == expected
+
+
+def test_help_takes_under_a_tenth_of_a_second_of_cpu():
+    before = os.times()
+    done = run_python("from syncnode.__main__ import main; main(['--help'])")
+    after = os.times()
+    assert done.returncode == 0
+    used_s = after.children_user + after.children_system
+    used_s -= before.children_user + before.children_system
+    assert used_s < 0.1 * max(1.0, _slowness())
+
+
+def _slowness() -> float:
+    """How many times slower this machine is just now than the one the limit was set on."""
+    start_s = time.process_time()
+    sum(range(2_000_000))
+    return (time.process_time() - start_s) / 0.025
+
+
+def test_a_missing_settings_file_names_the_remedy(tmp_path, capsys):
+    assert main(["status", "--config", str(tmp_path / "none.toml")]) == 1
+    assert "syncnode init" in capsys.readouterr().err
+    assert issubclass(ConfigError, SyncError)

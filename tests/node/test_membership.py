@@ -1,0 +1,405 @@
+"""Invitations and joins: a good token lets one site in, once; anything else changes nothing."""
+
+from dataclasses import replace
+
+import pytest
+from sites import make_site
+from wire import new_key
+
+from syncnode.config import Address
+from syncnode.identity import decode_token, encode_token, load_key
+from syncnode.operations import membership
+from syncnode.operations.membership import (
+    INVITATION_MS,
+    answer_join,
+    invite,
+    join,
+    join_by,
+)
+from syncnode.peers import read_peers
+from syncproto.errors import (
+    ConfigError,
+    IncompatiblePeerError,
+    LimitExceededError,
+    MalformedMessageError,
+    PeerError,
+    PeerUnreachableError,
+    UnexpectedMessageError,
+)
+from syncproto.frames import dumped, loaded
+from syncproto.joining import (
+    JOIN,
+    PREVIEW,
+    ROWS,
+    JoinRequest,
+    encode_request,
+    signed_part,
+    table_hash,
+)
+from syncproto.limits import LIMITS
+
+SCHEMA = (
+    "CREATE TABLE patient (id INTEGER PRIMARY KEY, uuid TEXT NOT NULL UNIQUE, name TEXT)",
+    "CREATE TABLE visit (id INTEGER PRIMARY KEY, uuid TEXT NOT NULL UNIQUE,"
+    " patient_id INTEGER REFERENCES patient (id), note TEXT)",
+)
+URL = "https://kigali.example:8470"
+UUIDS = [f"0a8e1a54-1111-4222-8333-{number:012}" for number in range(9)]
+
+
+@pytest.fixture
+def sites(tmp_path):
+    """Makes sites that are closed at the end."""
+    made = []
+
+    def make(name, rows=None):
+        def before(connection):
+            for number, text in (rows or {}).items():
+                connection.execute(
+                    "INSERT INTO patient (id, uuid, name) VALUES (?, ?, ?)",
+                    (number + 10 * len(made) + 1, UUIDS[number], text),
+                )
+
+        made.append(make_site(tmp_path, name, SCHEMA, before=before))
+        return made[-1]
+
+    yield make
+    for site in made:
+        site.close()
+
+
+class Inviter:
+    """A site that invites, and what it was asked."""
+
+    def __init__(self, site):
+        self.site = site
+        self.key = load_key(site.settings.key)
+        self.bodies = []
+
+    def token(self, name="rwinkwavu", role="child"):
+        return decode_token(invite(self.site.settings, name, role=role, url=URL).token)
+
+    def answer(self, body):
+        self.bodies.append(body)
+        return answer_join(self.site.replica, self.key, self.site.settings, body)
+
+    def admit(self, site, token, confirm=lambda preview: pytest.fail(f"asked: {preview}")):
+        return join_by(site.settings, token, self.answer, confirm=confirm, progress=lambda _: None)
+
+    def invitations(self):
+        return self.site.look("SELECT name, used_ms IS NOT NULL FROM syncnode_invite")
+
+
+def peers(site):
+    with site.replica.database.read() as tx:
+        return [(peer.name, peer.role, peer.url) for peer in read_peers(tx)]
+
+
+def network(site):
+    ((found,),) = site.look("SELECT value FROM syncnode_setting WHERE name='network'")
+    return found
+
+
+def signed(key, request):
+    return encode_request(request, key.signature(signed_part(request)))
+
+
+def request(token, key, kind=JOIN, **fields):
+    return replace(
+        JoinRequest(kind, token.network, token.site, token.secret, key.public, "anyone", ""),
+        **fields,
+    )
+
+
+def test_a_token_makes_parent_and_child_of_two_sites(sites):
+    parent, child = Inviter(sites("kigali")), sites("rwinkwavu")
+    report = parent.admit(child, parent.token())
+    assert (report.joined, report.inviter, report.url) == (True, "kigali", URL)
+    assert report.role == "child"
+    assert peers(parent.site) == [("rwinkwavu", "child", "")]
+    assert peers(child) == [("kigali", "parent", URL)]
+    assert network(child) == network(parent.site)
+    assert parent.invitations() == [("rwinkwavu", 1)]
+
+
+def test_a_peer_is_a_peer_on_both_sides(sites):
+    one, other = Inviter(sites("kigali")), sites("butaro")
+    assert one.admit(other, one.token("butaro", "peer")).role == "peer"
+    assert peers(one.site) == [("butaro", "peer", "")]
+    assert peers(other) == [("kigali", "peer", URL)]
+
+
+def test_a_site_of_the_network_may_join_others_of_it(sites):
+    top, left, right = Inviter(sites("kigali")), sites("rwinkwavu"), sites("butaro")
+    top.admit(left, top.token("rwinkwavu"))
+    top.admit(right, top.token("butaro"))
+    beside = Inviter(left)
+    beside.admit(right, beside.token("butaro", "peer"))
+    assert peers(right) == [("kigali", "parent", URL), ("rwinkwavu", "peer", URL)]
+
+
+def test_a_token_works_once(sites):
+    parent, child, other = Inviter(sites("kigali")), sites("rwinkwavu"), sites("butaro")
+    token = parent.token()
+    parent.admit(child, token)
+    with pytest.raises(UnexpectedMessageError, match="was used already; ask for a new one"):
+        parent.admit(other, token)
+    with pytest.raises(ConfigError, match="has joined kigali already"):
+        parent.admit(child, token)
+    assert peers(parent.site) == [("rwinkwavu", "child", "")]
+    assert peers(other) == []
+
+
+def test_a_site_whose_answer_was_lost_may_ask_again(sites):
+    parent, child = Inviter(sites("kigali")), sites("rwinkwavu")
+    token = parent.token()
+
+    def lost(body):
+        parent.answer(body)
+        raise PeerUnreachableError("the answer was lost")
+
+    with pytest.raises(PeerUnreachableError):
+        join_by(child.settings, token, lost, confirm=lambda _: True, progress=lambda _: None)
+    assert peers(child) == []
+    assert parent.admit(child, token).joined
+    assert peers(parent.site) == [("rwinkwavu", "child", "")]
+
+
+def test_a_request_replayed_changes_nothing(sites):
+    parent, child = Inviter(sites("kigali")), sites("rwinkwavu")
+    parent.admit(child, parent.token())
+    before = parent.site.look("SELECT * FROM syncnode_peer"), parent.invitations()
+    parent.answer(parent.bodies[-1])
+    assert (parent.site.look("SELECT * FROM syncnode_peer"), parent.invitations()) == before
+
+
+def test_an_expired_token_is_refused_by_the_inviters_clock(sites, monkeypatch):
+    parent, child = Inviter(sites("kigali")), sites("rwinkwavu")
+    token = parent.token()
+    late_ms = membership.wall_clock_ms() + INVITATION_MS + 1
+    monkeypatch.setattr(membership, "wall_clock_ms", lambda: late_ms)
+    with pytest.raises(UnexpectedMessageError, match=r"expired on 20\d\d-.*; ask for a new one"):
+        parent.admit(child, token)
+    assert parent.invitations() == [("rwinkwavu", 0)]
+    assert peers(parent.site) == peers(child) == []
+
+
+def test_a_site_of_another_network_says_so_before_it_asks(sites):
+    one, other = Inviter(sites("kigali")), Inviter(sites("lusaka"))
+    child = sites("rwinkwavu")
+    one.admit(child, one.token())
+    with pytest.raises(ConfigError, match=r"belongs to .* already; a site can be in one network"):
+        other.admit(child, other.token())
+    with pytest.raises(ConfigError, match="in one network"):
+        other.admit(one.site, other.token("kigali"))
+    assert other.bodies == []
+
+
+def test_a_site_that_has_invited_is_no_longer_pristine(sites):
+    one, other = Inviter(sites("kigali")), Inviter(sites("lusaka"))
+    one.token()
+    with pytest.raises(ConfigError, match="in one network"):
+        other.admit(one.site, other.token("kigali"))
+
+
+def test_a_site_does_not_join_itself(sites):
+    one = Inviter(sites("kigali"))
+    with pytest.raises(ConfigError, match="made that token itself"):
+        one.admit(one.site, one.token())
+
+
+def test_names_are_unique(sites):
+    parent, child, other = Inviter(sites("kigali")), sites("rwinkwavu"), sites("butaro")
+    early = parent.token("rwinkwavu")
+    parent.admit(child, parent.token("rwinkwavu"))
+    with pytest.raises(UnexpectedMessageError, match="a child named rwinkwavu already"):
+        parent.admit(other, early)
+    with pytest.raises(ConfigError, match="a child named rwinkwavu already"):
+        parent.token("rwinkwavu")
+    with pytest.raises(ConfigError, match="is the name of this site"):
+        parent.token("kigali")
+
+
+def test_an_invitation_needs_an_address(sites):
+    site = sites("kigali")
+    with pytest.raises(ConfigError, match="--url https://host:port"):
+        invite(site.settings, "rwinkwavu", role="child", url=None)
+    listening = replace(site.settings, listen=Address("127.0.0.1", 8470))
+    invitation = invite(listening, "rwinkwavu", role="child", url=None)
+    assert invitation.url == "https://127.0.0.1:8470"
+    assert decode_token(invitation.token).url == invitation.url
+
+
+def test_the_database_does_not_hold_the_secret(sites):
+    parent = Inviter(sites("kigali"))
+    token = parent.token()
+    ((kept,),) = parent.site.look("SELECT secret FROM syncnode_invite")
+    assert kept != token.secret
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("syncnode1-AAAA", "mistyped"),
+        ("hello", "this is no token"),
+        ("syncnode2-AAAA", "another version"),
+    ],
+)
+def test_a_text_that_is_no_token_changes_nothing(sites, text, said):
+    child = sites("rwinkwavu")
+    with pytest.raises(ConfigError, match=said):
+        join(child.settings, text, confirm=lambda _: True, progress=lambda _: None)
+    assert peers(child) == []
+
+
+def test_an_inviter_that_cannot_be_reached_changes_nothing(sites):
+    parent, child = Inviter(sites("kigali")), sites("rwinkwavu")
+    token = encode_token(replace(parent.token(), url="https://127.0.0.1:1"))
+    with pytest.raises(PeerUnreachableError, match=r"cannot reach 127\.0\.0\.1:1"):
+        join(child.settings, token, confirm=lambda _: True, progress=lambda _: None)
+    assert peers(child) == []
+    assert network(child) != network(parent.site)
+
+
+# What a stranger may try
+
+
+def _tampered(token, key, good):
+    other = new_key()
+    fields = loaded(good, LIMITS)
+    return {
+        "garbage": (b"garbage", MalformedMessageError),
+        "nothing": (b"", MalformedMessageError),
+        "an empty array": (dumped([]), MalformedMessageError),
+        "a number": (dumped(7), MalformedMessageError),
+        "too long": (good + bytes(4096), LimitExceededError),
+        "bytes behind it": (good + b"\0", MalformedMessageError),
+        "one field less": (dumped(fields[:-1]), MalformedMessageError),
+        "another version": (dumped([99, *fields[1:]]), IncompatiblePeerError),
+        "another name": (dumped([*fields[:6], "eve", *fields[7:]]), UnexpectedMessageError),
+        "a key that did not sign": (
+            dumped([*fields[:5], other.public, *fields[6:]]),
+            UnexpectedMessageError,
+        ),
+        "another kind": (dumped([fields[0], PREVIEW, *fields[2:]]), UnexpectedMessageError),
+        "an unknown kind": (dumped([fields[0], "leave", *fields[2:]]), MalformedMessageError),
+        "an unknown secret": (
+            signed(key, request(token, key, secret=bytes(16))),
+            UnexpectedMessageError,
+        ),
+        "an unknown secret for a look": (
+            signed(key, request(token, key, ROWS, secret=bytes(16))),
+            UnexpectedMessageError,
+        ),
+        "another network": (
+            signed(key, request(token, key, network=bytes(8))),
+            UnexpectedMessageError,
+        ),
+        "another inviter": (
+            signed(key, request(token, key, inviter=other.site)),
+            UnexpectedMessageError,
+        ),
+    }
+
+
+CASES = (
+    "garbage",
+    "nothing",
+    "an empty array",
+    "a number",
+    "too long",
+    "bytes behind it",
+    "one field less",
+    "another version",
+    "another name",
+    "a key that did not sign",
+    "another kind",
+    "an unknown kind",
+    "an unknown secret",
+    "an unknown secret for a look",
+    "another network",
+    "another inviter",
+)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_tampered_request_is_refused_and_changes_nothing(sites, case):
+    parent, key = Inviter(sites("kigali")), new_key()
+    token = parent.token()
+    good = signed(key, request(token, key))
+    body, error = _tampered(token, key, good)[case]
+    with pytest.raises(error) as caught:
+        parent.answer(body)
+    assert isinstance(caught.value, PeerError)
+    assert token.secret.hex() not in str(caught.value)
+    assert peers(parent.site) == []
+    assert parent.invitations() == [("rwinkwavu", 0)]
+    parent.answer(good)
+    assert peers(parent.site) == [("rwinkwavu", "child", "")]
+
+
+# Two sites that hold rows
+
+
+def test_rows_on_one_side_alone_are_joined_without_a_question(sites):
+    parent, child = Inviter(sites("kigali", {1: "Ann"})), sites("rwinkwavu", {2: "Ben"})
+    assert parent.admit(child, parent.token()).joined
+
+
+def test_equal_rows_with_other_local_ids_are_no_difference(sites):
+    rows = {1: "Ann", 2: "Ben"}
+    parent, child = Inviter(sites("kigali", rows)), sites("rwinkwavu", rows)
+    for site in (parent.site, child):
+        ((local,),) = site.sql("SELECT id FROM patient WHERE name='Ann'")
+        site.sql("INSERT INTO visit (uuid, patient_id, note) VALUES (?, ?, 'x')", UUIDS[5], local)
+    parent.admit(child, parent.token())
+
+
+def test_differing_rows_are_counted_and_a_no_changes_nothing(sites):
+    parent = Inviter(sites("kigali", {1: "Ann", 2: "Ben", 3: "Cleo"}))
+    child = sites("rwinkwavu", {1: "Ann", 2: "Benjamin", 4: "Dan", 5: "Eve"})
+    token, asked = parent.token(), []
+
+    def answering(answer):
+        def confirm(preview):
+            asked.append((preview.same, preview.only_here, preview.only_there, preview.different))
+            assert preview.inviter == "kigali"
+            return answer
+
+        return confirm
+
+    report = parent.admit(child, token, answering(False))
+    assert not report.joined
+    assert asked == [(1, 2, 1, 1)]
+    assert peers(parent.site) == peers(child) == []
+    assert parent.invitations() == [("rwinkwavu", 0)]
+    assert parent.admit(child, token, answering(True)).joined
+
+
+def test_rows_are_compared_a_page_at_a_time(sites, monkeypatch):
+    monkeypatch.setattr(membership, "PAGE_ROWS_MAX", 2)
+    parent = Inviter(sites("kigali", dict.fromkeys(range(7), "Ann")))
+    child = sites("rwinkwavu", {**dict.fromkeys(range(6), "Ann"), 6: "Ben"})
+    asked = []
+    parent.admit(child, parent.token(), lambda preview: not asked.append(preview))
+    assert (asked[0].same, asked[0].different) == (6, 1)
+    assert len(parent.bodies) == 1 + 4 + 1
+
+
+def test_too_many_rows_are_only_counted(sites, monkeypatch):
+    monkeypatch.setattr(membership, "COMPARED_ROWS_MAX", 3)
+    parent = Inviter(sites("kigali", {1: "Ann", 2: "Ben", 3: "Cleo"}))
+    child = sites("rwinkwavu", {1: "Anna", 2: "Ben"})
+    asked = []
+    parent.admit(child, parent.token(), lambda preview: not asked.append(preview))
+    assert (asked[0].same, asked[0].only_there, asked[0].different) == (0, 1, 2)
+
+
+def test_a_look_does_not_use_the_token_up(sites):
+    parent, key = Inviter(sites("kigali", {1: "Ann"})), new_key()
+    token = parent.token()
+    tables = frozenset([table_hash("patient")])
+    for kind in (PREVIEW, ROWS):
+        parent.answer(signed(key, request(token, key, kind, tables=tables)))
+    assert parent.invitations() == [("rwinkwavu", 0)]
+    assert peers(parent.site) == []

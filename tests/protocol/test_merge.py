@@ -1,0 +1,148 @@
+"""The merge: the greater stamp by cell, deletes by what they saw, conflicts named once."""
+
+from hypothesis import given
+from row_examples import KEY, A, B, C, at, cell, histories
+
+from syncproto.merge import Conflict, lost, merged, same_value
+from syncproto.row import EMPTY, Delete, Row, deletion
+
+NEVER = lambda _stamp: False  # noqa: E731
+ALWAYS = lambda _stamp: True  # noqa: E731
+
+
+def conflicts(ours: Row, theirs: Row, we_saw=NEVER, they_saw=NEVER) -> list[Conflict]:
+    return list(lost("t", KEY, ours, theirs, we_saw=we_saw, they_saw=they_saw))
+
+
+# The merge itself
+
+
+def test_each_cell_goes_to_its_greater_stamp():
+    ours = Row({"a": cell(at(5, A), 1), "b": cell(at(5, A), 2)})
+    theirs = Row({"a": cell(at(6, B), 3), "c": cell(at(4, B), 4)})
+    both = {"a": cell(at(6, B), 3), "b": cell(at(5, A), 2), "c": cell(at(4, B), 4)}
+    assert merged(ours, theirs) == merged(theirs, ours) == Row(both)
+
+
+def test_equal_readings_are_ordered_by_origin_then_by_number():
+    low, high = Row({"a": cell(at(5, A, 9), 1)}), Row({"a": cell(at(5, B, 1), 2)})
+    assert merged(low, high) == merged(high, low) == high
+
+
+@given(histories())
+def test_merging_is_commutative_associative_and_idempotent(parts):
+    one, other, third = parts[0], parts[len(parts) // 2], parts[-1]
+    assert merged(one, other) == merged(other, one)
+    assert merged(merged(one, other), third) == merged(one, merged(other, third))
+    assert merged(one, one) == one
+    whole = EMPTY
+    for part in parts:
+        whole = merged(whole, part)
+    backwards = EMPTY
+    for part in reversed(parts):
+        backwards = merged(part, backwards)
+    assert whole == backwards
+    assert all(merged(whole, part) == whole for part in parts)
+
+
+# Deletes
+
+
+def test_a_row_is_dead_when_its_deleter_had_seen_every_cell():
+    row = Row({"a": cell(at(5, A), 1)})
+    assert row.alive
+    assert not deletion(row, at(6, B)).alive
+
+
+def test_an_edit_that_no_deleter_had_seen_survives_an_earlier_and_a_later_delete():
+    """Rule B1: stamps do not decide between an edit and a delete."""
+    row = Row({"a": cell(at(5, A), 1), "b": cell(at(5, A), 2)})
+    edit = Row({"a": cell(at(7, C), 3)})
+    for delete_hlc in (6, 8):
+        assert merged(deletion(row, at(delete_hlc, B)), edit).alive
+
+
+def test_of_two_deletes_that_had_not_seen_each_other_both_stamps_stay():
+    row = Row({"a": cell(at(5, A), 1)})
+    both = merged(deletion(row, at(6, B)), deletion(row, at(7, C)))
+    assert both.delete == Delete((at(6, B), at(7, C)), {A: 1})
+
+
+def test_what_either_of_two_deleters_had_seen_is_dead():
+    row = Row({"a": cell(at(5, A), 1)})
+    edited = merged(row, Row({"a": cell(at(6, C), 2)}))
+    seen_edit, unseen_edit = deletion(edited, at(7, A, 2)), deletion(row, at(8, B))
+    both = merged(seen_edit, unseen_edit)
+    assert both == merged(unseen_edit, seen_edit)
+    assert not both.alive
+
+
+def test_a_delete_that_had_seen_another_takes_its_place():
+    row = Row({"a": cell(at(5, A), 1)})
+    first = deletion(row, at(6, B))
+    inserted = merged(first, Row({"a": cell(at(7, C), 2)}))
+    second = deletion(inserted, at(8, A, 2))
+    assert second.delete == Delete((at(8, A, 2),), {A: 1, B: 1, C: 1})
+    assert merged(first, second) == merged(second, first) == second
+
+
+def test_delete_and_insert_of_one_row_in_one_changeset_end_as_they_were_written():
+    row = deletion(Row({"a": cell(at(5, A, 1), 1)}), at(6, A, 2))
+    assert not row.alive
+    assert merged(row, Row({"a": cell(at(7, A, 2), 2)})).alive
+    written = Row({"a": cell(at(7, A, 2), 2)})
+    assert not deletion(written, at(8, A, 2)).alive
+
+
+def test_an_origin_surely_saw_what_it_wrote_before_its_own_delete():
+    delete = Delete((at(9, A, 5),), {})
+    assert delete.saw(at(3, A, 4))
+    assert not delete.saw(at(3, A, 6))
+    assert not delete.saw(at(3, B, 1))
+
+
+# Conflicts
+
+
+def test_a_pair_that_had_not_seen_each_other_is_one_conflict_from_either_side():
+    ours, theirs = Row({"a": cell(at(5, A), 1)}), Row({"a": cell(at(6, B), 2)})
+    expected = Conflict("t", KEY, "a", at(6, B), at(5, A), 2, 1)
+    assert conflicts(ours, theirs) == conflicts(theirs, ours) == [expected]
+    assert conflicts(ours, theirs)[0].name == conflicts(theirs, ours)[0].name
+
+
+def test_what_one_author_had_seen_is_no_conflict():
+    ours, theirs = Row({"a": cell(at(5, A), 1)}), Row({"a": cell(at(6, B), 2)})
+    assert conflicts(ours, theirs, they_saw=ALWAYS) == []
+    assert conflicts(ours, theirs, we_saw=ALWAYS) == []
+
+
+def test_equal_values_and_two_writes_of_one_origin_are_no_conflict():
+    ours = Row({"a": cell(at(5, A), 1)})
+    assert conflicts(ours, Row({"a": cell(at(6, B), 1)})) == []
+    assert conflicts(ours, Row({"a": cell(at(6, A, 2), 2)})) == []
+
+
+def test_values_are_equal_only_within_a_kind():
+    assert same_value(1, 1.0)
+    assert not same_value("1", 1)
+    assert not same_value(b"1", "1")
+    assert not same_value(None, "")
+
+
+def test_an_undone_delete_is_a_conflict_with_the_edit_that_undid_it():
+    row = Row({"a": cell(at(5, A), 1)})
+    deleted, edited = deletion(row, at(7, B)), merged(row, Row({"a": cell(at(6, C), 2)}))
+    expected = Conflict("t", KEY, "", at(6, C), at(7, B), None, None)
+    for ours, theirs in ((deleted, edited), (edited, deleted)):
+        assert [c for c in conflicts(ours, theirs) if not c.column] == [expected]
+
+
+def test_every_delete_that_an_edit_undoes_is_named():
+    """Found by seed 656: the later of two deletes was the editor's own, and hid the other."""
+    row = Row({"a": cell(at(5, C), 1)})
+    own = deletion(row, at(7, B, 1))
+    again = merged(own, Row({"a": cell(at(8, B, 2), 2)}))
+    both = merged(own, deletion(row, at(6, A)))
+    named = [c for c in conflicts(again, both, we_saw=lambda s: s.origin != A) if not c.column]
+    assert named == [Conflict("t", KEY, "", at(8, B, 2), at(6, A), None, None)]

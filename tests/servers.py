@@ -1,0 +1,257 @@
+"""Private database servers for tests: own data, own loopback port, gone at the end.
+
+Nothing here touches a server that runs on the machine already, nor its configuration files.
+"""
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pymysql
+
+START_S_MAX = 60.0  # usually three; a machine under load may be slow
+STOP_S_MAX = 20.0
+SERVER_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/usr/libexec", "/usr/local/libexec")
+
+
+def program(*names: str) -> Path | None:
+    """The first of `names` that is found in PATH or where servers are installed."""
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *SERVER_FOLDERS])
+    for name in names:
+        if found := shutil.which(name, path=path):
+            return Path(found)
+    return None
+
+
+def mariadb_programs() -> tuple[Path, Path] | None:
+    """The server and what makes its data folder; None when this machine lacks one of them."""
+    server = program("mariadbd", "mysqld")
+    installer = program("mariadb-install-db", "mysql_install_db")
+    return (server, installer) if server and installer else None
+
+
+class MariaDB:
+    """A MariaDB server of our own, with durable commits and the strict default `sql_mode`.
+
+    Use it as a context manager. Its `root` has a random password and reaches it over loopback
+    TCP or by the socket in its folder.
+
+    Attributes:
+        version: As the server says, such as "10.11.19-MariaDB".
+        port: On 127.0.0.1.
+        pid: Of the server's process.
+    """
+
+    def __init__(self, *options: str) -> None:
+        self.version = ""
+        self.port = _free_port()
+        self.password = secrets.token_hex(8)
+        self._options = options
+        # Not pytest's folder: the path of a socket must be shorter than 108 characters.
+        self.folder = Path(tempfile.mkdtemp(prefix="syncnode-mariadb-"))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "MariaDB":
+        try:
+            self._install()
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def pid(self) -> int:
+        assert self._process, "the server runs"
+        return self._process.pid
+
+    def url(self, database: str, *, user: str = "root", password: str | None = None) -> str:
+        """What `syncnode init --database` takes."""
+        secret = self.password if password is None else password
+        return (
+            f"mysql+pymysql://{quote(user, safe='')}:{quote(secret, safe='')}"
+            f"@127.0.0.1:{self.port}/{database}"
+        )
+
+    def connect(self, database: str | None = None, **options: Any) -> pymysql.Connection:
+        """A connection as root, with PyMySQL's options."""
+        return pymysql.connect(
+            host="127.0.0.1",
+            port=self.port,
+            user="root",
+            password=self.password,
+            database=database,
+            **options,
+        )
+
+    def execute(
+        self, sql: str, parameters: Sequence[Any] = (), *, database: str | None = None
+    ) -> list[tuple[Any, ...]]:
+        """Run one statement as root, commit, and return its rows."""
+        with (
+            self.connect(database, autocommit=True) as connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(sql, parameters or None)
+            return list(cursor.fetchall())
+
+    def create_database(self, name: str, charset: str = "utf8mb4") -> str:
+        """An empty database, in place of one of that name; its URL."""
+        self.execute(f"DROP DATABASE IF EXISTS `{name}`")
+        self.execute(f"CREATE DATABASE `{name}` CHARACTER SET {charset}")
+        return self.url(name)
+
+    def load(self, database: str, *paths: Path) -> None:
+        """Run files of SQL through the client program, stopping at the first error."""
+        for path in paths:
+            with path.open("rb") as file:
+                self._client("mariadb", "mysql", database, stdin=file)
+
+    def dump(self, database: str, *, rows: bool = False) -> str:
+        """The schema (tables, triggers, routines), by request the rows; alike for alike."""
+        options = ["--skip-comments", "--skip-dump-date", "--routines", "--triggers"]
+        options.append("--order-by-primary" if rows else "--no-data")
+        return self._client("mariadb-dump", "mysqldump", *options, database)
+
+    def start(self) -> None:
+        """Start the server on its data folder and wait until it answers."""
+        programs = mariadb_programs()
+        assert programs, "the caller has looked"
+        with (self.folder / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    programs[0],
+                    "--no-defaults",
+                    *_as_root(),
+                    f"--datadir={self.folder / 'rows'}",
+                    f"--tmpdir={self.folder}",
+                    f"--socket={self.folder / 'socket'}",
+                    f"--pid-file={self.folder / 'pid'}",
+                    # Once only: what a test has granted outlives a restart.
+                    *([] if self.version else [f"--init-file={self._init_file()}"]),
+                    f"--secure-file-priv={self.folder}",
+                    "--bind-address=127.0.0.1",
+                    f"--port={self.port}",
+                    "--skip-name-resolve",
+                    "--innodb-flush-log-at-trx-commit=1",
+                    "--innodb-buffer-pool-size=64M",
+                    "--innodb-log-file-size=32M",
+                    "--performance-schema=OFF",
+                    "--key-buffer-size=1M",
+                    "--aria-pagecache-buffer-size=8M",
+                    "--max-connections=100",
+                    *(self._options or ("--skip-log-bin",)),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+            )
+        self._wait_until_it_answers()
+
+    def stop(self) -> None:
+        """End the server, by its own process; by force when it does not go."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_S_MAX)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._process = None
+
+    def kill(self) -> None:
+        """End the server as a power cut would."""
+        assert self._process, "the server runs"
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+
+    def _install(self) -> None:
+        programs = mariadb_programs()
+        assert programs, "the caller has looked"
+        subprocess.run(
+            [
+                programs[1],
+                "--no-defaults",
+                *_as_root(),
+                f"--datadir={self.folder / 'rows'}",
+                "--auth-root-authentication-method=normal",
+                "--skip-test-db",
+                "--innodb-log-file-size=32M",
+            ],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=True,
+            timeout=START_S_MAX,
+            cwd=self.folder,
+        )
+
+    def _init_file(self) -> Path:
+        """What the server runs before it listens: root gets its password, nobody else enters."""
+        path = self.folder / "init.sql"
+        # One statement a line, as the server wants it.
+        lines = ["DELETE FROM mysql.global_priv WHERE User <> 'mariadb.sys'", "FLUSH PRIVILEGES"]
+        for host in ("localhost", "127.0.0.1"):
+            lines.append(f"CREATE USER root@'{host}' IDENTIFIED BY '{self.password}'")
+            lines.append(f"GRANT ALL ON *.* TO root@'{host}' WITH GRANT OPTION")
+        path.write_text("".join(f"{line};\n" for line in lines))
+        return path
+
+    def _wait_until_it_answers(self) -> None:
+        assert self._process, "it was started"
+        deadline_s = time.monotonic() + START_S_MAX
+        while True:
+            try:
+                self.version = str(self.execute("SELECT version()")[0][0])
+                return
+            except pymysql.err.OperationalError as error:
+                gone = self._process.poll() is not None
+                if gone or time.monotonic() > deadline_s:
+                    log = (self.folder / "server.log").read_text(errors="replace")
+                    raise RuntimeError(f"MariaDB did not start:\n{log[-4_000:]}") from error
+                time.sleep(0.05)
+
+    def _client(self, name: str, old_name: str, *arguments: str, stdin: Any = None) -> str:
+        client = program(name, old_name)
+        assert client, f"{name} is installed with the server"
+        done = subprocess.run(
+            [
+                client,
+                "--no-defaults",
+                "--default-character-set=utf8mb4",
+                "--user=root",
+                f"--socket={self.folder / 'socket'}",
+                *arguments,
+            ],
+            stdin=stdin or subprocess.DEVNULL,
+            capture_output=True,
+            env={**os.environ, "MYSQL_PWD": self.password},
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"{name}: {done.stderr.decode(errors='replace')}")
+        return done.stdout.decode()
+
+
+def _as_root() -> list[str]:
+    # The server refuses to run as root unless it is told to; anybody else is taken as he is.
+    return ["--user=root"] if os.geteuid() == 0 else []
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])

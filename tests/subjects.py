@@ -1,0 +1,199 @@
+"""What a replica under test must offer, and the plainest one: the replica in memory.
+
+The run in `fleet.py` knows replicas only by this port, so the same run serves replicas beside
+a database: such a test brings a `MakeReplica` of its own.
+"""
+
+import copy
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Protocol
+
+from syncproto.frontier import Frontier
+from syncproto.identity import Dot, Origin, RowKey
+from syncproto.memory import ConflictName, MemoryReplica
+from syncproto.replica import Replica
+from syncproto.row import Row, Value
+
+Place = tuple[str, RowKey]
+
+NETWORK = b"network!"
+COLUMNS = ("a", "b", "c")  # of every table; `visit` also has `patient`
+PATIENT, VISIT, NOTE = "patient", "visit", "note"
+TABLES = (PATIENT, VISIT, NOTE)
+PARENT_COLUMN = "patient"  # of `visit`: a reference to a patient, or None
+
+
+class RefusedWrite(Exception):
+    """The database refused what the application asked for; nothing was written."""
+
+
+class Application(Protocol):
+    """What an application does beside the node, in its own connection."""
+
+    @property
+    def tables(self) -> tuple[str, ...]: ...
+
+    def transaction(self) -> AbstractContextManager[object]:
+        """Writes within it are sealed together or not at all."""
+        ...
+
+    def write(self, table: str, key: RowKey, values: Mapping[str, Value]) -> None:
+        """Insert the row, with all its columns, or update some columns of it."""
+        ...
+
+    def delete(self, table: str, key: RowKey) -> None: ...
+
+    def read(self, table: str, key: RowKey) -> Mapping[str, Value] | None:
+        """The row as the application sees it now; None if there is none."""
+        ...
+
+
+class Subject(Protocol):
+    """A replica under test, its application, and a look inside for the checkers.
+
+    Attributes:
+        seal_each: Each transaction is to be sealed at once, because several of them in one
+            journal need not leave the same stamps as they do in memory.
+    """
+
+    @property
+    def replica(self) -> Replica: ...
+
+    @property
+    def application(self) -> Application: ...
+
+    @property
+    def seal_each(self) -> bool: ...
+
+    def rows(self) -> Mapping[Place, Row]:
+        """All replicated rows, deleted ones too, without what is kept aside."""
+        ...
+
+    def aside(self) -> Iterable[tuple[Place, Row]]:
+        """What is stamped in the future and waits."""
+        ...
+
+    def visible(self) -> Mapping[Place, Mapping[str, Value]]:
+        """What the application's queries show."""
+        ...
+
+    def conflicts(self) -> Iterable[ConflictName]: ...
+
+    def frontier(self) -> Frontier: ...
+
+    def nonces(self) -> Mapping[Dot, int]:
+        """The nonces that the site's ledger still remembers."""
+        ...
+
+    def restarted(self) -> "Subject":
+        """The same after its process was killed and started again."""
+        ...
+
+    def backup(self) -> Callable[[], "Subject"]:
+        """Copies the database as it is now; the result puts such a copy in place.
+
+        What peers were heard to hold is not part of a copy: a node forgets it when it finds
+        another database than it left.
+        """
+        ...
+
+
+class MakeReplica(Protocol):
+    """Makes the replica under test for one site of one run."""
+
+    def __call__(
+        self,
+        site: Origin,
+        tables: tuple[str, ...],
+        clock: Callable[[], int],
+        nonce: Callable[[], int],
+        rows_max: int,
+    ) -> Subject: ...
+
+
+@dataclass
+class MemoryApplication:
+    """Writes to a replica in memory; sealing happens between transactions only."""
+
+    replica: MemoryReplica
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        return tuple(sorted(self.replica.frontier.scopes))
+
+    def transaction(self) -> AbstractContextManager[object]:
+        return nullcontext()
+
+    def write(self, table: str, key: RowKey, values: Mapping[str, Value]) -> None:
+        self.replica.write(table, key, values)
+
+    def delete(self, table: str, key: RowKey) -> None:
+        self.replica.delete(table, key)
+
+    def read(self, table: str, key: RowKey) -> Mapping[str, Value] | None:
+        return self.replica.read(table, key)
+
+
+class MemorySubject:
+    """A replica in memory: what it holds is durable by definition."""
+
+    seal_each = False
+
+    def __init__(self, replica: MemoryReplica) -> None:
+        self.replica = replica
+        self.application = MemoryApplication(replica)
+
+    def rows(self) -> Mapping[Place, Row]:
+        return self.replica.rows
+
+    def aside(self) -> Iterable[tuple[Place, Row]]:
+        return [(place, row) for place, kept in self.replica.aside.items() for row in kept]
+
+    def visible(self) -> Mapping[Place, Mapping[str, Value]]:
+        return self.replica.visible()
+
+    def conflicts(self) -> Iterable[ConflictName]:
+        return self.replica.conflicts
+
+    def frontier(self) -> Frontier:
+        return self.replica.frontier
+
+    def nonces(self) -> Mapping[Dot, int]:
+        return self.replica.nonces
+
+    def restarted(self) -> "MemorySubject":
+        return MemorySubject(_copied(self.replica))
+
+    def backup(self) -> Callable[[], "MemorySubject"]:
+        kept = _copied(self.replica)
+        kept.peers.clear()
+        return lambda: MemorySubject(_copied(kept))
+
+
+def memory_subject(
+    site: Origin,
+    tables: tuple[str, ...],
+    clock: Callable[[], int],
+    nonce: Callable[[], int],
+    rows_max: int,
+) -> MemorySubject:
+    """The factory of replicas in memory."""
+    return MemorySubject(
+        MemoryReplica(site, tables, network=NETWORK, wall_ms=clock, nonce=nonce, rows_max=rows_max)
+    )
+
+
+def _copied(replica: MemoryReplica) -> MemoryReplica:
+    """A copy that shares nothing that changes; values and functions are shared."""
+    twin = copy.copy(replica)
+    for name, part in vars(replica).items():
+        if isinstance(part, dict):
+            twin.__dict__[name] = {
+                key: copy.deepcopy(value) if name == "stages" else copy.copy(value)
+                for key, value in part.items()
+            }
+        elif isinstance(part, list):
+            twin.__dict__[name] = list(part)
+    return twin
