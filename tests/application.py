@@ -124,9 +124,11 @@ class Application:
 
 def main(url: str, name: str, folder: Path) -> None:
     application = Application(url, name, json.loads((folder / "shared.json").read_text()))
+    # Unbuffered: an order that waits in a buffer of ours would not wake `select`.
+    orders = open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
     while True:
-        ready, _, _ = select.select([sys.stdin], [], [], PAUSE_S)
-        order = sys.stdin.readline().split() if ready else []
+        ready, _, _ = select.select([orders], [], [], PAUSE_S)
+        order = orders.readline().decode().split() if ready else []
         if order == ["end"] or (ready and not order):
             break
         application.write(int(order[1]) if order else 2)

@@ -187,11 +187,11 @@ def converge(parent: TracedSite, child: TracedSite) -> dict[str, dict[str, list[
             told[table] |= rows
     eventually(lambda: child.command("sync").returncode == 0, within_s=CONVERGED_S_MAX)
     for site in (parent, child):
+        # The child's own process may still be pausing after a call in vain, and what a peer said
+        # that it holds is written down every two seconds only.
+        eventually(lambda site=site: site.report("status")["in_sync"], within_s=CONVERGED_S_MAX)
         report = site.report("status")
         assert (report["pending"], report["parked"]) == (0, 0), report["notes"]
-    for site in (parent, child):
-        # The child's own process may still be pausing after a call in vain.
-        eventually(lambda site=site: site.report("status")["in_sync"], within_s=CONVERGED_S_MAX)
     for site in (parent, child):
         assert site.stop() == 0
     return told
