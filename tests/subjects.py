@@ -4,7 +4,6 @@ The run in `fleet.py` knows replicas only by this port, so the same run serves r
 a database: such a test brings a `MakeReplica` of its own.
 """
 
-import copy
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -164,12 +163,12 @@ class MemorySubject:
         return self.replica.nonces
 
     def restarted(self) -> "MemorySubject":
-        return MemorySubject(_copied(self.replica))
+        return MemorySubject(self.replica.copied())
 
     def backup(self) -> Callable[[], "MemorySubject"]:
-        kept = _copied(self.replica)
+        kept = self.replica.copied()
         kept.peers.clear()
-        return lambda: MemorySubject(_copied(kept))
+        return lambda: MemorySubject(kept.copied())
 
 
 def memory_subject(
@@ -183,17 +182,3 @@ def memory_subject(
     return MemorySubject(
         MemoryReplica(site, tables, network=NETWORK, wall_ms=clock, nonce=nonce, rows_max=rows_max)
     )
-
-
-def _copied(replica: MemoryReplica) -> MemoryReplica:
-    """A copy that shares nothing that changes; values and functions are shared."""
-    twin = copy.copy(replica)
-    for name, part in vars(replica).items():
-        if isinstance(part, dict):
-            twin.__dict__[name] = {
-                key: copy.deepcopy(value) if name == "stages" else copy.copy(value)
-                for key, value in part.items()
-            }
-        elif isinstance(part, list):
-            twin.__dict__[name] = list(part)
-    return twin

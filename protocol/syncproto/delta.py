@@ -33,6 +33,7 @@ class Block:
         values: A tuple for each row, in the order of `columns`.
         odd: Row index to column index to the stamp of that one cell.
         deletes: Row index to that row's delete.
+        whole: The rows as values, if whoever made the block has them; for `rows` only.
     """
 
     table: str
@@ -43,12 +44,16 @@ class Block:
     values: list[Sequence[int | float | str | bytes | None]] = field(default_factory=list)
     odd: dict[int, dict[int, Stamp]] = field(default_factory=dict)
     deletes: dict[int, Delete] = field(default_factory=dict)
+    whole: list[Row] = field(default_factory=list, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.keys)
 
     def rows(self) -> Iterator[tuple[RowKey, Row]]:
         """Each row as a value of its own; slow, for few rows and for memory replicas."""
+        if len(self.whole) == len(self.keys):
+            yield from zip(self.keys, self.whole, strict=True)
+            return
         for index, key in enumerate(self.keys):
             odd = self.odd.get(index, {})
             stamp = self.stamps[index]
@@ -119,11 +124,7 @@ def start_lsn(ledger: Iterable[LedgerLine], base: Frontier, scopes: Iterable[str
     `ledger` holds, for each origin, the lines in any order; a line says that the changesets
     of its origin up to `dot.seq` arrived with rows from `lsn` on.
     """
-    vectors: list[VersionVector] = []
-    for scope in scopes:
-        vector = base.vector(scope)
-        if not any(vector is known or vector.entries == known.entries for known in vectors):
-            vectors.append(vector)
+    vectors = base.within(scopes).distinct()
     least: dict[Origin, int] = {}
     start: int | None = None
     for (origin, seq), lsn in ledger:
@@ -136,11 +137,26 @@ def start_lsn(ledger: Iterable[LedgerLine], base: Frontier, scopes: Iterable[str
 
 def uncovered(row: Row, base: VersionVector) -> Row | None:
     """What of a row a peer with this vector lacks; None if it has all."""
-    cells = {name: cell for name, cell in row.cells.items() if not base.covers(cell.stamp)}
+    entries, cells = base.entries, row.cells
+    lacking: dict[str, Cell] = {}
+    stamp: Stamp | None = None
+    covered = False
+    for name, cell in cells.items():
+        # Cells written together mostly share one stamp.
+        if cell[0] is not stamp:
+            stamp = cell[0]
+            entry = entries.get(stamp[1])
+            covered = entry is not None and entry[0] >= stamp[2]
+        if not covered:
+            lacking[name] = cell
     delete = row.delete
     if delete is not None and all(map(base.covers, delete.stamps)):
         delete = None
-    return Row(cells, delete) if cells or delete is not None else None
+    if not lacking and delete is None:
+        return None
+    if len(lacking) == len(cells) and delete is row.delete:
+        return row
+    return Row(lacking, delete)
 
 
 def blocks_of(rows: Iterable[tuple[str, RowKey, Row]]) -> tuple[Block, ...]:
@@ -163,20 +179,23 @@ def blocks_of(rows: Iterable[tuple[str, RowKey, Row]]) -> tuple[Block, ...]:
 
 def _append(block: Block, key: RowKey, row: Row) -> None:
     index = len(block.keys)
-    stamps = [row.cells[name].stamp for name in block.columns]
-    if stamps:
-        base = max(set(stamps), key=lambda stamp: (stamps.count(stamp), stamp))
-        odd = {place: stamp for place, stamp in enumerate(stamps) if stamp != base}
-        if odd:
-            block.odd[index] = odd
+    cells = [row.cells[name] for name in block.columns]
+    if cells:
+        base = cells[0][0]
+        if any(cell[0] is not base for cell in cells):
+            stamps = [cell[0] for cell in cells]
+            base = max(set(stamps), key=lambda stamp: (stamps.count(stamp), stamp))
+            odd = {place: stamp for place, stamp in enumerate(stamps) if stamp != base}
+            if odd:
+                block.odd[index] = odd
     else:
         assert row.delete is not None, "a row without cells carries a delete"
         base = row.delete.stamp
     block.keys.append(key)
     block.stamps.append(base)
-    values = (row.cells[name].value for name in block.columns)
     block.values.append(
-        tuple(value.key if isinstance(value, Reference) else value for value in values)
+        tuple([value.key if isinstance(value, Reference) else value for _, value in cells])
     )
     if row.delete is not None:
         block.deletes[index] = row.delete
+    block.whole.append(row)

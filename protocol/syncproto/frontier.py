@@ -10,14 +10,17 @@ equal vectors share one vector in memory, on disk and on the wire.
 """
 
 import hashlib
+import struct
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from syncproto.identity import Origin
 from syncproto.row import Stamp
 
 DIGEST_BYTES = 8  # an accident in 2^64; sums (rule B11) watch behind it
+TOTAL_MASK = (1 << 64) - 1
+_ENTRY = struct.Struct(">QQQ")  # incarnation, seq, nonce
 
 
 class Entry(NamedTuple):
@@ -27,11 +30,27 @@ class Entry(NamedTuple):
     nonce: int
 
 
+NO_ENTRY = Entry(0, 0)
+
+
+def entry_hash(origin: Origin, entry: Entry) -> int:
+    """64 bits that stand for one entry of a vector."""
+    hasher = hashlib.blake2b(origin.site, digest_size=8)
+    hasher.update(_ENTRY.pack(origin.incarnation, *entry))
+    return int.from_bytes(hasher.digest(), "big")
+
+
 @dataclass(frozen=True, slots=True)
 class VersionVector:
-    """For each origin everything up to `seq` that is still live has been seen."""
+    """For each origin everything up to `seq` that is still live has been seen.
+
+    Vectors of a large network have thousands of entries, and a site asks the same questions of
+    the same vectors again and again: `is` comes before every comparison, and what a vector adds
+    to digests is kept, and carried on to the vectors that are made from it.
+    """
 
     entries: Mapping[Origin, Entry]
+    _total: list[int] = field(default_factory=list, init=False, compare=False, repr=False)
 
     def seq(self, origin: Origin) -> int:
         entry = self.entries.get(origin)
@@ -42,26 +61,52 @@ class VersionVector:
         return entry is not None and entry.seq >= stamp.seq
 
     def includes(self, other: "VersionVector") -> bool:
-        return all(self.seq(origin) >= entry.seq for origin, entry in other.entries.items())
+        return self.entries is other.entries or not any(self._news(other))
 
     def joined(self, other: "VersionVector") -> "VersionVector":
-        if not other.entries or self.entries == other.entries:
+        if self.entries is other.entries:
             return self
-        joined = dict(self.entries)
+        news = dict(self._news(other))
+        if not news:
+            return self
+        result = VersionVector({**self.entries, **news})
+        if self._total:
+            total = self._total[0]
+            for origin, entry in news.items():
+                mine = self.entries.get(origin)
+                total += entry_hash(origin, entry) - (entry_hash(origin, mine) if mine else 0)
+            result._total.append(total & TOTAL_MASK)
+        return result
+
+    def news(self, other: "VersionVector") -> Iterator[tuple[Origin, Entry]]:
+        """The entries of `other` that are above ours."""
+        return iter(()) if self.entries is other.entries else self._news(other)
+
+    def _news(self, other: "VersionVector") -> Iterator[tuple[Origin, Entry]]:
+        known = self.entries.get
         for origin, entry in other.entries.items():
-            mine = joined.get(origin)
-            if mine is None or mine.seq < entry.seq:
-                joined[origin] = entry
-        return VersionVector(joined)
+            mine = known(origin)
+            if mine is not entry and (mine is None or mine[0] < entry[0]):
+                yield origin, entry
+
+    def total(self) -> int:
+        """The sum of the hashes of all entries, modulo 2**64: what the digest says of them."""
+        if not self._total:
+            total = sum(entry_hash(origin, entry) for origin, entry in self.entries.items())
+            self._total.append(total & TOTAL_MASK)
+        return self._total[0]
 
     def advanced(self, origin: Origin, entry: Entry) -> "VersionVector":
         return self.joined(VersionVector({origin: entry}))
 
     def forks(self, other: "VersionVector") -> Iterator[Origin]:
         """Origins whose same seq bears two nonces."""
+        if self.entries is other.entries:
+            return
+        known = self.entries.get
         for origin, entry in other.entries.items():
-            mine = self.entries.get(origin)
-            if mine is not None and mine.seq == entry.seq and mine.nonce != entry.nonce:
+            mine = known(origin)
+            if mine is not entry and mine is not None and mine[0] == entry[0] and mine != entry:
                 yield origin
 
 
@@ -73,6 +118,7 @@ class Frontier:
     """A version vector for each scope that a site keeps."""
 
     vectors: Mapping[str, VersionVector]
+    _digest: list[bytes] = field(default_factory=list, init=False, compare=False, repr=False)
 
     def vector(self, scope: str) -> VersionVector:
         return self.vectors.get(scope, NOTHING)
@@ -83,15 +129,26 @@ class Frontier:
 
     def within(self, scopes: Iterable[str]) -> "Frontier":
         """The part that speaks of `scopes`; a scope that this site lacks stays away."""
-        return Frontier({s: self.vectors[s] for s in scopes if s in self.vectors})
+        scopes = frozenset(scopes)
+        if self.vectors.keys() <= scopes:
+            return self
+        return Frontier({s: vector for s, vector in self.vectors.items() if s in scopes})
 
     def includes(self, other: "Frontier") -> bool:
         """Whether all that `other` claims is claimed here, of the scopes that both keep."""
-        return all(
-            self.vectors[scope].includes(vector)
-            for scope, vector in other.vectors.items()
-            if scope in self.vectors
-        )
+        if self is other:
+            return True
+        return all(mine.includes(theirs) for mine, theirs in self.pairs(other))
+
+    def pairs(self, other: "Frontier") -> Iterator[tuple[VersionVector, VersionVector]]:
+        """Each two vectors that meet in a scope which both keep; vectors shared by several
+        scopes meet once."""
+        found: set[tuple[int, int]] = set()
+        for scope, theirs in other.vectors.items():
+            mine = self.vectors.get(scope)
+            if mine is not None and (pair := (id(mine), id(theirs))) not in found:
+                found.add(pair)
+                yield mine, theirs
 
     def joined(self, other: "Frontier") -> "Frontier":
         """The greater of both in each scope kept here."""
@@ -125,32 +182,34 @@ class Frontier:
 
     def digest(self) -> bytes:
         """`DIGEST_BYTES` that two sites share exactly when their frontiers are equal."""
-        hasher = hashlib.sha256()
-        for scopes, vector in self.groups():
-            hasher.update(len(scopes).to_bytes(4, "big"))
-            for scope in scopes:
-                encoded = scope.encode()
-                hasher.update(len(encoded).to_bytes(4, "big") + encoded)
-            hasher.update(len(vector.entries).to_bytes(4, "big"))
-            for origin in sorted(vector.entries):
-                entry = vector.entries[origin]
-                hasher.update(origin.site)
-                for number in (origin.incarnation, entry.seq, entry.nonce):
-                    hasher.update(number.to_bytes(8, "big"))
-        return hasher.digest()[:DIGEST_BYTES]
+        if not self._digest:
+            hasher = hashlib.sha256()
+            for scopes, vector in self.groups():
+                hasher.update(len(scopes).to_bytes(4, "big"))
+                for scope in scopes:
+                    encoded = scope.encode()
+                    hasher.update(len(encoded).to_bytes(4, "big") + encoded)
+                hasher.update(len(vector.entries).to_bytes(4, "big"))
+                hasher.update(vector.total().to_bytes(8, "big"))
+            self._digest.append(hasher.digest()[:DIGEST_BYTES])
+        return self._digest[0]
+
+    def distinct(self) -> list[VersionVector]:
+        """The vectors, those that several scopes share once."""
+        return list({id(vector): vector for vector in self.vectors.values()}.values())
 
     def origins(self) -> set[Origin]:
-        return {origin for vector in self.vectors.values() for origin in vector.entries}
+        return {origin for vector in self.distinct() for origin in vector.entries}
 
     def seq(self, origin: Origin) -> int:
         """The highest seq of `origin` that any scope claims."""
-        return max((vector.seq(origin) for vector in self.vectors.values()), default=0)
+        return max((vector.seq(origin) for vector in self.distinct()), default=0)
 
     def entry(self, origin: Origin) -> Entry:
         """The highest entry of `origin` in any scope; (0, 0) where there is none."""
         return max(
-            (vector.entries.get(origin, Entry(0, 0)) for vector in self.vectors.values()),
-            default=Entry(0, 0),
+            (vector.entries.get(origin, NO_ENTRY) for vector in self.distinct()),
+            default=NO_ENTRY,
         )
 
 

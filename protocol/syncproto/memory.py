@@ -5,7 +5,9 @@ keeps rows as values, so nothing here is parked for what an engine refuses; what
 be *shown* (its parents) is derived by `visible`.
 """
 
-import bisect
+import copy
+from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -13,10 +15,8 @@ from syncproto.clock import SKEW_MS_MAX, latest_acceptable, milliseconds, stampe
 from syncproto.delta import (
     Chunk,
     Cursor,
-    LedgerLine,
     RecordedConflict,
     blocks_of,
-    start_lsn,
     uncovered,
 )
 from syncproto.frontier import Entry, Frontier, VersionVector
@@ -52,6 +52,41 @@ class Stage:
     chunks: list[Chunk] = field(default_factory=list)
 
 
+class Ledger:
+    """For each origin when its changesets arrived: those up to a seq, with rows from an lsn on."""
+
+    def __init__(self) -> None:
+        self._seqs: dict[Origin, list[int]] = {}
+        self._lsns: dict[Origin, list[int]] = {}
+
+    def __copy__(self) -> "Ledger":
+        twin = Ledger()
+        twin._seqs = {origin: list(seqs) for origin, seqs in self._seqs.items()}
+        twin._lsns = {origin: list(lsns) for origin, lsns in self._lsns.items()}
+        return twin
+
+    def add(self, dot: Dot, lsn: int) -> None:
+        seqs = self._seqs.setdefault(dot.origin, [])
+        lsns = self._lsns.setdefault(dot.origin, [])
+        place = bisect_left(seqs, dot.seq)  # at the end, but for what was forgotten after a fork
+        seqs.insert(place, dot.seq)
+        lsns.insert(place, lsn)
+
+    def start(self, base: Iterable[VersionVector]) -> int | None:
+        """The lsn below which all of `base` cover everything; None if they cover all."""
+        start: int | None = None
+        for vector in base:
+            known = vector.entries.get
+            for origin, seqs in self._seqs.items():
+                entry = known(origin)
+                seq = entry[0] if entry is not None else 0
+                if seq < seqs[-1]:
+                    # Not ascending where rows came again after a fork: so all that follow count.
+                    lsn = min(self._lsns[origin][bisect_right(seqs, seq) :])
+                    start = lsn if start is None or lsn < start else start
+        return start
+
+
 class MemoryReplica:
     """A replica that keeps its rows in dictionaries.
 
@@ -82,16 +117,20 @@ class MemoryReplica:
         self.conflicts: dict[ConflictName, RecordedConflict] = {}
         nothing = VersionVector({})
         self.frontier = Frontier(dict.fromkeys(sorted(tables), nothing))
-        self.ledger: list[LedgerLine] = []
-        self.nonces: dict[Dot, int] = {}
+        self.ledger = Ledger()
+        self._nonces: dict[Origin, dict[int, int]] = {}
+        self._latest_origins: dict[SiteId, Origin] = {}
         self.stages: dict[SiteId, Stage] = {}
         self.peers: dict[SiteId, Frontier] = {}
         self.journal: list[Line] = []
+        self._journal_rows: dict[Place, Mapping[str, Value] | None] = {}
         self.sums: dict[str, int] = dict.fromkeys(self.frontier.vectors, 0)
         self.lsn = 0
         self.hlc = 0
         self._lsn_of: dict[Place | ConflictName, int] = {}
-        self._order: list[tuple[int, Place | ConflictName]] = []
+        # What was touched, in order, and under which lsn; what was touched again is skipped.
+        self._order: list[Place | ConflictName] = []
+        self._order_lsns = array("q")
         self._wall_ms = wall_ms
         self._nonce = nonce
         self._rows_max = rows_max
@@ -105,19 +144,29 @@ class MemoryReplica:
         changed = {n: v for n, v in values.items() if n not in now or now[n] != v}
         if changed:
             self.journal.append(Line(self._wall_ms(), table, key, changed))
+            self._journal_rows[table, key] = {**now, **changed}
 
     def delete(self, table: str, key: RowKey) -> None:
         if self.read(table, key) is not None:
             self.journal.append(Line(self._wall_ms(), table, key, None))
+            self._journal_rows[table, key] = None
 
     def read(self, table: str, key: RowKey) -> Mapping[str, Value] | None:
         """The row as the application sees it: journal and all."""
-        row = self.rows.get((table, key), EMPTY)
-        values = {n: cell.value for n, cell in row.cells.items()} if row.alive else None
-        for line in self.journal:
-            if (line.table, line.key) == (table, key):
-                values = {**(values or {}), **line.values} if line.values is not None else None
-        return values
+        place = (table, key)
+        if place in self._journal_rows:
+            return self._journal_rows[place]
+        row = self.rows.get(place, EMPTY)
+        return {n: cell.value for n, cell in row.cells.items()} if row.alive else None
+
+    @property
+    def nonces(self) -> dict[Dot, int]:
+        """Of recent changesets, `NONCES_KEPT` of each origin."""
+        return {
+            Dot(origin, seq): nonce
+            for origin, nonces in self._nonces.items()
+            for seq, nonce in nonces.items()
+        }
 
     # What the node does
 
@@ -149,12 +198,13 @@ class MemoryReplica:
             found += self._lost_aside(place, part, _nothing, _nothing)
             self._put(place, row)
         self.journal.clear()
+        self._journal_rows.clear()
         self._record(found, Stamp(hlc, self.origin, dot.seq))
         self._advance(self.frontier.advanced(self.origin, self._entry(dot)), start)
 
     def standing(self, peer: SiteId) -> Standing:
         self.seal()
-        known = _latest(self.frontier, peer)
+        known = self._known(peer)
         stage = self.stages.get(peer)
         return Standing(
             network=self.network,
@@ -175,18 +225,21 @@ class MemoryReplica:
         self.seal()
         if after > self.lsn:
             after = 0
-        scopes = [scope for scope in self.frontier.vectors if scope in base.vectors]
-        start = start_lsn(self.ledger, base, scopes)
+        # What the receiver does not keep stays here, and its claim does not speak of it.
+        base = base.within(self.frontier.scopes)
+        start = self.ledger.start(base.distinct())
         first = self.lsn + 1 if start is None else max(start, after + 1)
         rows: list[tuple[str, RowKey, Row]] = []
         records: list[RecordedConflict] = []
         upto, left = self.lsn, 0
         for lsn, name in self._since(first):
-            table = name[0]
-            if table not in base.vectors:
+            vector = base.vectors.get(name[0])
+            if vector is None:
                 continue
-            found = list(self._uncovered(name, base.vector(table)))
-            if len(rows) + len(records) >= self._rows_max and found:
+            found = list(self._uncovered(name, vector))
+            if not found:
+                continue
+            if len(rows) + len(records) >= self._rows_max:
                 if not left:
                     upto = lsn - 1
                 left += len(found)
@@ -195,15 +248,15 @@ class MemoryReplica:
                     if isinstance(item, RecordedConflict):
                         records.append(item)
                     else:
-                        rows.append((table, RowKey(name[1]), item))
+                        rows.append((name[0], RowKey(name[1]), item))
         return Chunk(
             sender=self.origin,
-            base=base.within(scopes),
+            base=base,
             after=after,
             upto=upto,
             records=tuple(records),
             blocks=blocks_of(rows),
-            claim=self.frontier.within(scopes) if not left else None,
+            claim=self.frontier.within(base.scopes) if not left else None,
             total=left,
         )
 
@@ -236,6 +289,20 @@ class MemoryReplica:
         self.origin = Origin(old.site, max(incarnation, old.incarnation + 1))
         if self.frontier.seq(old) > common_seq:
             self._write_again(old, common_seq)
+
+    def copied(self) -> "MemoryReplica":
+        """A replica that goes on from here by itself: a backup, a clone. Functions and values
+        are shared, nothing that changes is."""
+        twin = copy.copy(self)
+        for name, part in vars(self).items():
+            if isinstance(part, dict):
+                twin.__dict__[name] = {key: copy.copy(value) for key, value in part.items()}
+            elif isinstance(part, list | array | Ledger):
+                twin.__dict__[name] = copy.copy(part)
+        twin.stages = {
+            site: Stage(stage.cursor, list(stage.chunks)) for site, stage in self.stages.items()
+        }
+        return twin
 
     # The derived picture
 
@@ -277,9 +344,10 @@ class MemoryReplica:
             for block in chunk.blocks:
                 theirs = claim.vector(block.table)
                 for key, row in block.rows():
-                    now, later = parted(row, limit)
                     place = (block.table, key)
-                    found += self._lost(place, row, theirs)
+                    now, later = parted(row, limit)
+                    if place in self.rows or place in self.aside:
+                        found += self._lost(place, row, theirs)
                     if later is not None:
                         self._put_aside(place, later)
                     if now is not None:
@@ -294,8 +362,8 @@ class MemoryReplica:
         self._advance(joined, start)
 
     def _merge(self, place: Place, row: Row) -> None:
-        ours = self.rows.get(place, EMPTY)
-        outcome = merged(ours, row)
+        ours = self.rows.get(place)
+        outcome = merged(ours, row) if ours is not None else row
         if outcome != ours:
             self._put(place, outcome)
 
@@ -321,9 +389,10 @@ class MemoryReplica:
                 self._touch(conflict.name)
 
     def _put(self, place: Place, row: Row) -> None:
+        table, key = place
         old = self.rows.get(place)
-        change = sum_of(place[1], row) - (sum_of(place[1], old) if old is not None else 0)
-        self.sums[place[0]] = (self.sums[place[0]] + change) & SUM_MASK
+        change = sum_of(key, row) - (sum_of(key, old) if old is not None else 0)
+        self.sums[table] = (self.sums[table] + change) & SUM_MASK
         self.rows[place] = row
         self.hlc = max(self.hlc, row.hlc)
         self._touch(place)
@@ -366,9 +435,10 @@ class MemoryReplica:
                 stamp = Stamp(record.stamp.hlc, *dot)
                 self.conflicts[name] = record._replace(stamp=stamp)
                 self._touch(name)
-        for mine in [mine for mine in self.nonces if mine.origin == old and mine.seq > common_seq]:
-            del self.nonces[mine]
-        kept = forgotten(self.frontier, old, common_seq, self.nonces.get(Dot(old, common_seq)))
+        nonces = self._nonces.get(old, {})
+        for seq in [seq for seq in nonces if seq > common_seq]:
+            del nonces[seq]
+        kept = forgotten(self.frontier, old, common_seq, nonces.get(common_seq))
         self._advance(kept.advanced(self.origin, self._entry(dot)), start)
 
     def _uncovered(
@@ -387,39 +457,58 @@ class MemoryReplica:
     def _touch(self, name: Place | ConflictName) -> None:
         self.lsn += 1
         self._lsn_of[name] = self.lsn
-        self._order.append((self.lsn, name))
+        self._order.append(name)
+        self._order_lsns.append(self.lsn)
         if len(self._order) > 64 + 2 * len(self._lsn_of):
-            self._order = [entry for entry in self._order if self._lsn_of[entry[1]] == entry[0]]
+            kept = list(self._since(0))
+            self._order = [name for _, name in kept]
+            self._order_lsns = array("q", [lsn for lsn, _ in kept])
 
     def _since(self, lsn: int) -> Iterator[tuple[int, Place | ConflictName]]:
-        first = bisect.bisect_left(self._order, lsn, key=lambda entry: entry[0])
-        for entry in self._order[first:]:
-            if self._lsn_of[entry[1]] == entry[0]:
-                yield entry
+        for place in range(bisect_left(self._order_lsns, lsn), len(self._order)):
+            name, touched = self._order[place], self._order_lsns[place]
+            if self._lsn_of[name] == touched:
+                yield touched, name
 
     def _next_dot(self) -> Dot:
         dot = Dot(self.origin, self.frontier.seq(self.origin) + 1)
-        self.nonces[dot] = self._nonce()
+        self._remember(dot, self._nonce())
         return dot
 
     def _entry(self, dot: Dot) -> Entry:
-        return Entry(dot.seq, self.nonces[dot])
+        return Entry(dot.seq, self._nonces[dot.origin][dot.seq])
+
+    def _remember(self, dot: Dot, nonce: int) -> None:
+        nonces = self._nonces.setdefault(dot.origin, {})
+        nonces[dot.seq] = nonce
+        if len(nonces) > NONCES_KEPT:
+            del nonces[min(nonces)]
 
     def _advance(self, frontier: Frontier, start: int) -> None:
         """Move the frontier; what moved it arrived with rows from lsn `start` on."""
-        for origin in sorted(frontier.origins()):
-            entry = frontier.entry(origin)
-            if entry.seq > self.frontier.seq(origin) or any(
-                vector.seq(origin) > self.frontier.vector(scope).seq(origin)
-                for scope, vector in frontier.vectors.items()
-            ):
-                self.ledger.append(LedgerLine(Dot(origin, entry.seq), start))
-                self.nonces[Dot(origin, entry.seq)] = entry.nonce
+        moved: dict[Origin, Entry] = {}
+        for before, after in self.frontier.pairs(frontier):
+            for origin, entry in before.news(after):
+                if origin not in moved or moved[origin] < entry:
+                    moved[origin] = entry
+        for origin, entry in sorted(moved.items()):
+            dot = Dot(origin, entry.seq)
+            self.ledger.add(dot, start)
+            self._remember(dot, entry.nonce)
+            latest = self._latest_origins.get(origin.site)
+            if latest is None or latest < origin:
+                self._latest_origins[origin.site] = origin
         self.frontier = frontier
 
+    def _known(self, site: SiteId) -> Known | None:
+        origin = self._latest_origins.get(site)
+        if origin is None:
+            return None
+        entry = self.frontier.entry(origin)
+        return Known(origin.incarnation, entry) if entry.seq else None
+
     def _recent_nonces(self, origin: Origin) -> dict[int, int]:
-        recent = sorted(dot.seq for dot in self.nonces if dot.origin == origin)[-NONCES_KEPT:]
-        return {seq: self.nonces[Dot(origin, seq)] for seq in recent}
+        return dict(self._nonces.get(origin, ()))
 
 
 def _nothing(_stamp: Stamp) -> bool:
@@ -478,14 +567,6 @@ def forgotten(frontier: Frontier, origin: Origin, seq: int, nonce: int | None) -
                 entries[origin] = Entry(seq, nonce)
         vectors[scope] = VersionVector(entries)
     return Frontier(vectors)
-
-
-def _latest(frontier: Frontier, site: SiteId) -> Known | None:
-    origins = [origin for origin in frontier.origins() if origin.site == site]
-    if not origins:
-        return None
-    latest = max(origins)
-    return Known(latest.incarnation, frontier.entry(latest))
 
 
 def parted(row: Row, limit: int) -> tuple[Row | None, Row | None]:

@@ -192,10 +192,16 @@ def _forked(turn: Turn, standing: Standing) -> Mapping[str, set[Origin]]:
     """
     if turn.frontier is None:
         return {}
-    speakers = {turn.origin, standing.origin}
+    forked = {
+        (id(mine), id(theirs)): origins
+        for mine, theirs in standing.frontier.pairs(turn.frontier)
+        if (origins := set(mine.forks(theirs)) - {turn.origin, standing.origin})
+    }
+    if not forked:
+        return {}
     found = {
-        scope: set(standing.frontier.vector(scope).forks(vector)) - speakers
-        for scope, vector in turn.frontier.vectors.items()
+        scope: forked.get((id(standing.frontier.vector(scope)), id(theirs)))
+        for scope, theirs in turn.frontier.vectors.items()
     }
     return {scope: origins for scope, origins in found.items() if origins}
 
@@ -346,6 +352,8 @@ def _told_sums(turn: Turn, standing: Standing, *, equal: bool) -> Mapping[str, i
 
 def _joined_over(peer: Frontier, ours: Frontier) -> Frontier:
     """The peer's frontier, known to equal ours in the scopes that both keep."""
+    if peer.vectors.keys() <= ours.vectors.keys():
+        return ours
     return Frontier({**peer.vectors, **ours.vectors})
 
 
