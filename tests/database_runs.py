@@ -7,8 +7,9 @@ transaction, or in one journal, it shows the last.
 from random import Random
 
 from database_subjects import DatabaseFleet
-from fleet import YEAR_MS, Faults, Fleet, row_key, tables_of
-from subjects import COLUMNS, TABLES, MakeReplica
+from fleet import COLUMNS, TABLES, YEAR_MS, Faults, Fleet, row_key, tables_of
+
+from syncsim.subject import MakeReplica
 
 STEPS = 40
 

@@ -6,16 +6,15 @@ transactions puts the run's clock in place of the machine's in the lines that it
 
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from fleet import Fleet
+from fleet import COLUMNS, PARENT_COLUMN, PATIENT, VISIT, Fleet
 from sites import connect, make_site
-from subjects import COLUMNS, NETWORK, PARENT_COLUMN, PATIENT, VISIT, Place, RefusedWrite
 
 from syncnode.database import Database
 from syncnode.hidden import HELD, HiddenRows
@@ -27,6 +26,7 @@ from syncproto.identity import Dot, Origin, RowKey
 from syncproto.keys import uuid_text
 from syncproto.memory import ConflictName
 from syncproto.row import Reference, Row, Value
+from syncsim.subject import NETWORK, Place, RefusedWrite
 
 # A run of hundreds of little files is about what they hold, not about the disk.
 MEMORY_FOLDER = Path("/dev/shm")
@@ -117,6 +117,7 @@ class SqliteSubject:
     """A `Subject` over a file of its own."""
 
     seal_each = True
+    shows_rows = False
 
     def __init__(self, path: Path, tables: tuple[str, ...], options: Mapping[str, Any]) -> None:
         self._path = path
@@ -147,16 +148,15 @@ class SqliteSubject:
                         found[table.name, key] = here.row
         return found
 
-    def aside(self) -> Iterable[tuple[Place, Row]]:
+    def aside(self) -> Mapping[Place, Sequence[Row]]:
         with self.replica.database.read() as tx:
             hidden = HiddenRows(self.replica._load(tx))
-            return [
-                ((self.replica.tables[number].name, RowKey(key)), row)
+            return {
+                (self.replica.tables[number].name, RowKey(key)): hidden.asides(number, RowKey(key))
                 for number, key in tx.rows(
                     "SELECT DISTINCT tbl, row_key FROM syncnode_row WHERE aside>0"
                 )
-                for row in hidden.asides(number, RowKey(key))
-            ]
+            }
 
     def visible(self) -> Mapping[Place, Mapping[str, Value]]:
         shown: dict[Place, Mapping[str, Value]] = {}
@@ -164,9 +164,9 @@ class SqliteSubject:
             shown |= self.application.shown(table)
         return shown
 
-    def conflicts(self) -> Iterable[ConflictName]:
+    def conflicts(self) -> Set[ConflictName]:
         with self.replica.database.read() as tx:
-            return [record.conflict.name for record in self.replica._load(tx).conflicts()]
+            return {record.conflict.name for record in self.replica._load(tx).conflicts()}
 
     def frontier(self) -> Frontier:
         with self.replica.database.read() as tx:

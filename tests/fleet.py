@@ -8,27 +8,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from checkers import check_all, consistent
 from exchanges import LinkBroken, exchange, perform
-from history import History, RecordedSite, Writes
-from subjects import (
-    COLUMNS,
-    NOTE,
-    PARENT_COLUMN,
-    PATIENT,
-    TABLES,
-    VISIT,
-    MakeReplica,
-    Place,
-    RefusedWrite,
-    Subject,
-)
 
 from syncproto.identity import Origin, RowKey, SiteId
 from syncproto.messages import Turn
 from syncproto.replica import Standing
 from syncproto.row import Reference, Value
 from syncproto.session import Answer, Finish
+from syncsim.checkers import Ending, check_all, consistent
+from syncsim.history import History, RecordedSite, Write, Writes
+from syncsim.subject import MakeReplica, Place, RefusedWrite, Subject
+
+COLUMNS = ("a", "b", "c")  # of every table; `visit` also has `patient`
+PATIENT, VISIT, NOTE = "patient", "visit", "note"
+TABLES = (PATIENT, VISIT, NOTE)
+PARENT_COLUMN = "patient"  # of `visit`: a reference to a patient, or None
 
 START_MS = 1_700_000_000_000
 YEAR_MS = 365 * 24 * 3600 * 1000
@@ -66,7 +60,7 @@ NO_FAULTS = Faults()
 class Backup:
     put_back: Callable[[], Subject]
     seen: Writes
-    pending: list[int]
+    pending: list[Write]
 
 
 @dataclass
@@ -86,7 +80,7 @@ class Fleet:
     tables: Sequence[tuple[str, ...]]
     rows_max: Sequence[int]
     strict: bool = True
-    history: History = field(default_factory=History)
+    history: History = field(default_factory=lambda: History(events=True))
     now_ms: int = START_MS
     sites: list[RecordedSite] = field(default_factory=list)
     offsets_ms: list[int] = field(default_factory=list)
@@ -100,6 +94,7 @@ class Fleet:
     def __post_init__(self) -> None:
         for number, (tables, rows_max) in enumerate(zip(self.tables, self.rows_max, strict=True)):
             origin = Origin(SiteId(bytes([number + 65]) * 16), 1)
+            self.history.names[origin.site] = chr(number + 65)
             self.offsets_ms.append(0)
             clock = self._clock(number)
             nonce = lambda: self.rng.getrandbits(32)  # noqa: E731
@@ -192,7 +187,7 @@ class Fleet:
                 self.history.note("twice")
             return turn
 
-        self.history.note("exchange", one.site[:1], other.site[:1], faults)
+        self.history.note("exchange", caller, callee, faults)
         try:
             finish = exchange(one, other, caller_site=one.site, callee_site=other.site, link=link)
         except LinkBroken:
@@ -252,8 +247,7 @@ class Fleet:
     def back_up(self, number: int) -> None:
         self.history.note("backup", number)
         site = self.sites[number]
-        pending = [write.number for write in site.pending]
-        self.backups[number] = Backup(site.subject.backup(), site.seen, pending)
+        self.backups[number] = Backup(site.subject.backup(), site.seen, list(site.pending))
 
     def restore(self, number: int, *, anchor_kept: bool) -> None:
         """An older copy of the database is put in place.
@@ -306,7 +300,7 @@ class Fleet:
 
     def _journal_again(self, site: RecordedSite, backup: Backup) -> None:
         """Lines that the copy holds unsealed are sealed a second time: writes of their own."""
-        site.pending = site.written_again(self.history.writes[n] for n in backup.pending)
+        site.pending = site.written_again(backup.pending)
 
     def die(self, number: int) -> None:
         if number in self.confidants.values():
@@ -347,7 +341,7 @@ class Fleet:
         )
 
     def check(self) -> None:
-        check_all(self.history, [self.sites[number].state() for number in self.living])
+        check_all(Ending(self.history, [self.sites[number].state() for number in self.living]))
 
 
 def tables_of(few: bool) -> tuple[str, ...]:

@@ -1,12 +1,12 @@
 """Sites with replicas in memory and links between them that a test can cut, in virtual time."""
 
 import trio
-from subjects import NETWORK
 
 from syncnode.exchange import Exchanger, News, decoded, in_place
 from syncproto.errors import PeerUnreachableError, RefusedError
 from syncproto.identity import Origin, RowKey, SiteId
 from syncproto.memory import MemoryReplica
+from syncsim.subject import NETWORK
 
 TABLE = "patient"
 START_MS = 1_700_000_000_000

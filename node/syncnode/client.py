@@ -19,10 +19,10 @@ proxies, which we do not want.
 """
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from secrets import randbelow
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -40,6 +40,7 @@ from syncnode.identity import (
     signed_headers,
     site_id_of_certificate,
 )
+from syncnode.machine import THIS_MACHINE
 from syncproto.errors import (
     ConfigError,
     ExchangeInterruptedError,
@@ -55,6 +56,11 @@ REQUESTS_PER_PEER_MAX = 4
 # Below the 60 s after which the server closes an idle connection, so that we seldom send into
 # one that is being closed.
 KEEP_ALIVE_S = 50.0
+POOL_LIMITS = httpx.Limits(
+    max_connections=None,  # the pool rule
+    max_keepalive_connections=REQUESTS_PER_PEER_MAX,
+    keepalive_expiry=KEEP_ALIVE_S,
+)
 # The longest wait on a write is for one piece, so it is what a slow link must carry in that time.
 WRITE_BYTES = 16 * 1024
 # Above this, a body is not sent just to be told the server's session; an empty one is.
@@ -79,6 +85,15 @@ class PeerAddress:
     url: str
 
 
+def pinned_transport(site: SiteId) -> httpx.AsyncBaseTransport:
+    """Connections that only the holder of the site's key can answer on."""
+    return httpx.AsyncHTTPTransport(
+        verify=_pinned_context(site),
+        trust_env=False,  # no proxy that the environment happens to name
+        limits=POOL_LIMITS,
+    )
+
+
 class _Pool:
     """The connections to one peer.
 
@@ -87,23 +102,15 @@ class _Pool:
         spoiled: A connection in it is lost, so it is closed after its last user.
     """
 
-    def __init__(self, context: ssl.SSLContext) -> None:
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
         self.users = 0
         self.spoiled = False
-        self.transport = httpx.AsyncHTTPTransport(
-            verify=context,
-            trust_env=False,  # no proxy that the environment happens to name
-            limits=httpx.Limits(
-                max_connections=None,  # the pool rule
-                max_keepalive_connections=REQUESTS_PER_PEER_MAX,
-                keepalive_expiry=KEEP_ALIVE_S,
-            ),
-        )
+        self.transport = transport
 
 
 @dataclass(slots=True)
 class _Peer:
-    context: ssl.SSLContext
+    new_pool: Callable[[], _Pool]
     pool: _Pool
     limiter: trio.CapacityLimiter = field(
         default_factory=lambda: trio.CapacityLimiter(REQUESTS_PER_PEER_MAX)
@@ -129,11 +136,22 @@ class PeerClient:
     Args:
         key: Signs our requests.
         response_bytes_max: The longest answer that is read.
+        transport: Makes the connections to a site.
+        chance: A number from 0 to 1, anew at each call.
     """
 
-    def __init__(self, key: SiteKey, *, response_bytes_max: int = 16 * 1024 * 1024) -> None:
+    def __init__(
+        self,
+        key: SiteKey,
+        *,
+        response_bytes_max: int = 16 * 1024 * 1024,
+        transport: Callable[[SiteId], httpx.AsyncBaseTransport] = pinned_transport,
+        chance: Callable[[], float] = THIS_MACHINE.chance,
+    ) -> None:
         self._key = key
         self._response_bytes_max = response_bytes_max
+        self._transport = transport
+        self._chance = chance
         self._peers_by_site: dict[SiteId, _Peer] = {}
 
     async def __aenter__(self) -> Self:
@@ -200,9 +218,12 @@ class PeerClient:
     def _peer(self, site: SiteId) -> _Peer:
         peer = self._peers_by_site.get(site)
         if peer is None:
-            context = _pinned_context(site)
-            peer = self._peers_by_site[site] = _Peer(context, _Pool(context))
+            new_pool = partial(self._new_pool, site)
+            peer = self._peers_by_site[site] = _Peer(new_pool, new_pool())
         return peer
+
+    def _new_pool(self, site: SiteId) -> _Pool:
+        return _Pool(self._transport(site))
 
     async def _signed(
         self, peer: _Peer, site: SiteId, url: httpx.URL, body: bytes, timeout_s: float
@@ -218,8 +239,7 @@ class PeerClient:
         )
         return await self._exchange(peer, url, headers, body, timeout_s)
 
-    @staticmethod
-    def _learn(peer: _Peer, answer: _Answer) -> bool:
+    def _learn(self, peer: _Peer, answer: _Answer) -> bool:
         """Take over the server's session and the counters it has seen from us.
 
         Returns whether signing anew makes sense.
@@ -231,7 +251,8 @@ class PeerClient:
         highest = read_counter(counter.encode("latin-1"))
         peer.session = read_session(session.encode("latin-1"))
         if highest >= peer.counter:
-            peer.counter = min(highest + randbelow(COUNTER_LEAP), COUNTER_MAX)
+            leap = int(self._chance() * COUNTER_LEAP)
+            peer.counter = min(highest + leap, COUNTER_MAX)
         return True
 
     async def _exchange(
@@ -322,7 +343,7 @@ class _Progress:
 
 
 @asynccontextmanager
-async def _using(peer: _Peer, progress: _Progress) -> AsyncIterator[httpx.AsyncHTTPTransport]:
+async def _using(peer: _Peer, progress: _Progress) -> AsyncIterator[httpx.AsyncBaseTransport]:
     """The peer's transport for one request, without what httpcore 1.0 loses when cancelled.
 
     Cancelled in the handshake, it leaves the socket to the garbage collector. Cancelled between
@@ -339,7 +360,7 @@ async def _using(peer: _Peer, progress: _Progress) -> AsyncIterator[httpx.AsyncH
                 await progress.stream.aclose()
             pool.spoiled = pool.spoiled or progress.secured
         if pool.spoiled and peer.pool is pool:
-            peer.pool = _Pool(peer.context)
+            peer.pool = peer.new_pool()
         raise
     finally:
         pool.users -= 1

@@ -292,6 +292,16 @@ class Exchanger:
             bytes_received=received,
         )
 
+    async def look(self, own: SiteId) -> None:
+        """Seal what was written here, and tell who waits for news.
+
+        Raises:
+            StoreError: It could not be sealed now.
+        """
+        # Of ourselves as a peer nothing is known; what we hold is asked.
+        standing = await self._in_database(lambda: self._replica.standing(own))
+        self._news.tell(standing.frontier)
+
     async def lacks(self, peer: SiteId) -> bool:
         """Whether the peer, as far as is known here, lacks something that we hold."""
 

@@ -8,7 +8,7 @@ there, so then the pause is over at once.
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 
 import trio
 
@@ -50,14 +50,14 @@ class Gossip:
         self._scopes: dict[SiteId, trio.CancelScope] = {}
         self._met: dict[SiteId, trio.Event] = defaultdict(trio.Event)
 
-    def follow(self, nursery: trio.Nursery, peers: Iterable[SiteId]) -> None:
+    def follow(self, nursery: trio.Nursery, peers: Collection[SiteId]) -> None:
         """From now on keep in touch with exactly these."""
-        wanted = set(peers)
-        for gone in self._scopes.keys() - wanted:
+        for gone in self._scopes.keys() - set(peers):
             self._scopes.pop(gone).cancel()
-        for peer in wanted - self._scopes.keys():
-            scope = self._scopes[peer] = trio.CancelScope()
-            nursery.start_soon(self._follow_one, peer, scope)
+        for peer in peers:  # in their order, so that equal runs start equal tasks in turn
+            if peer not in self._scopes:
+                scope = self._scopes[peer] = trio.CancelScope()
+                nursery.start_soon(self._follow_one, peer, scope)
 
     def called_by(self, peer: SiteId) -> None:
         """The peer has just called us, so it can be reached again."""

@@ -89,7 +89,11 @@ def create_key(path: Path) -> SiteKey:
         ConfigError: There is a file already (a key is never overwritten: with it the site
             would lose its name), or it cannot be written.
     """
-    private = Ed25519PrivateKey.generate()
+    return store_key(path, Ed25519PrivateKey.generate())
+
+
+def store_key(path: Path, private: Ed25519PrivateKey) -> SiteKey:
+    """Store a key as `create_key` does; raises as that does."""
     pem = private.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,

@@ -5,9 +5,7 @@ that matters lives in the process, so several processes may use one database (th
 and a process may be killed at any instruction.
 """
 
-import os
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -17,6 +15,7 @@ from syncnode.apply import Applier
 from syncnode.database import Database, Transaction
 from syncnode.dialects.base import Mode
 from syncnode.hidden import HELD, PARKED, HiddenRow, HiddenRows
+from syncnode.machine import THIS_MACHINE
 from syncnode.reading import Reader
 from syncnode.references import Referrers, inbound_keys
 from syncnode.schema.plan import SchemaPlan
@@ -52,23 +51,13 @@ class EncodedChunk(Chunk):
     encoded: bytes = b""
 
 
-def wall_clock_ms() -> int:
-    """Milliseconds since the Unix epoch, as this machine has them."""
-    return time.time_ns() // 1_000_000
-
-
-def random_nonce() -> int:
-    """32 random bits."""
-    return int.from_bytes(os.urandom(4), "big")
-
-
 class DatabaseReplica:
     """A replica whose rows stand in an application's database.
 
     Args:
         database: Where.
         anchor: The identity anchor; None only for tests of single steps.
-        wall_ms, nonce: The clock, and 32 random bits; handed in for simulations.
+        wall_ms, nonce, pause: As `Machine` has them.
         chunk_bytes_max: Bytes of an encoded chunk; a row that is larger travels alone.
         apply_rows_max: Rows applied in one transaction.
         row_bytes_max: Encoded, above which a row stays here: peers refuse a longer message.
@@ -80,9 +69,9 @@ class DatabaseReplica:
         database: Database,
         anchor: Anchor | None,
         *,
-        wall_ms: Callable[[], int] = wall_clock_ms,
-        nonce: Callable[[], int] = random_nonce,
-        pause: Callable[[float], None] = time.sleep,
+        wall_ms: Callable[[], int] = THIS_MACHINE.wall_ms,
+        nonce: Callable[[], int] = THIS_MACHINE.nonce,
+        pause: Callable[[float], None] = THIS_MACHINE.pause,
         chunk_bytes_max: int = CHUNK_BYTES_MAX,
         apply_rows_max: int = APPLY_ROWS_MAX,
         row_bytes_max: int = ROW_BYTES_MAX,

@@ -7,8 +7,6 @@ Nothing that matters lives in this process: it may end at any instruction.
 """
 
 import logging
-import os
-import random
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -19,15 +17,17 @@ import trio
 
 from syncnode.client import PeerAddress, PeerClient
 from syncnode.connection import DEFAULT_LIMITS
+from syncnode.database import Database
 from syncnode.exchange import Exchanger, News
 from syncnode.gateway import Gateway
 from syncnode.gossip import Gossip
 from syncnode.identity import BOOT_NONCE_BYTES, SiteKey, load_key
 from syncnode.peers import Contact, Peer, put_contacts, read_peers
-from syncnode.replica import DatabaseReplica, wall_clock_ms
-from syncnode.serve_lock import FileLock, ServerLock, serve_lock
-from syncnode.server import serve, server_context
-from syncnode.watcher import Pulse, watch
+from syncnode.ports import REAL, Ports
+from syncnode.replica import DatabaseReplica
+from syncnode.serve_lock import ServeLock
+from syncnode.server import serve
+from syncnode.watcher import Pulse
 from syncproto.errors import StoreError
 from syncproto.identity import SiteId, site_text
 
@@ -78,6 +78,7 @@ class Parts:
     """
 
     settings: "Settings"
+    ports: Ports
     replica: DatabaseReplica
     key: SiteKey
     members: Members
@@ -87,8 +88,8 @@ class Parts:
     limiter: trio.CapacityLimiter
 
     async def in_database(self, work: Callable[[], T], /) -> T:
-        """Run blocking work on the replica in a thread, after what runs there now."""
-        return await trio.to_thread.run_sync(work, limiter=self.limiter)
+        """Run blocking work on the replica, after what runs there now."""
+        return await self.ports.run_blocking(work, limiter=self.limiter)
 
     async def read_members(self) -> dict[SiteId, Peer]:
         """Read the peers anew; what was known of them before."""
@@ -129,41 +130,47 @@ def write_contacts(replica: DatabaseReplica, contacts: dict[SiteId, Contact]) ->
             put_contacts(tx, contacts)
 
 
-async def open_parts(settings: "Settings", stack: AsyncExitStack) -> Parts:
+async def open_parts(settings: "Settings", stack: AsyncExitStack, ports: Ports = REAL) -> Parts:
     """Open a node; the stack closes it."""
     from syncnode.operations.site import open_replica
 
-    limiter = trio.CapacityLimiter(1)
-    replica = await trio.to_thread.run_sync(open_replica, settings, limiter=limiter)
+    limiter, machine = trio.CapacityLimiter(1), ports.machine
+
+    async def in_database(work: Callable[[], T], /) -> T:
+        return await ports.run_blocking(work, limiter=limiter)
+
+    replica = await in_database(lambda: open_replica(settings, machine=machine))
 
     async def close() -> None:
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(replica.close, limiter=limiter)
+            await in_database(replica.close)
 
     stack.push_async_callback(close)
     key = load_key(settings.key)
     members, news = Members(), News()
     client = await stack.enter_async_context(
-        PeerClient(key, response_bytes_max=settings.limits.body_bytes_max)
+        PeerClient(
+            key,
+            response_bytes_max=settings.limits.body_bytes_max,
+            transport=ports.transport,
+            chance=machine.chance,
+        )
     )
 
     async def post(site: SiteId, body: bytes, *, timeout_s: float) -> bytes:
         return await client.post(members.address(site), "/exchange", body, timeout_s=timeout_s)
 
-    async def in_database(work: Callable[[], T], /) -> T:
-        return await trio.to_thread.run_sync(work, limiter=limiter)
-
-    exchanger = Exchanger(
+    exchanger = ports.exchanger(
         replica,
         name=settings.name,
         in_database=in_database,
         post=post,
         news=news,
-        wall_ms=wall_clock_ms,
+        wall_ms=machine.wall_ms,
         wait_ms_max=settings.limits.wait_ms_max,
         skew_ms_max=settings.limits.skew_ms_max,
     )
-    parts = Parts(settings, replica, key, members, client, news, exchanger, limiter)
+    parts = Parts(settings, ports, replica, key, members, client, news, exchanger, limiter)
     await parts.read_members()
     return parts
 
@@ -174,13 +181,21 @@ class Node:
     Args:
         settings: Of a site that `init` made.
         notice: Told in a sentence what a person should know.
+        ports: What it has of the world around it.
 
     Attributes:
         listening: The addresses that it answers on; empty for a site that only calls.
     """
 
-    def __init__(self, settings: "Settings", *, notice: Callable[[str], None] = silent) -> None:
+    def __init__(
+        self,
+        settings: "Settings",
+        *,
+        notice: Callable[[str], None] = silent,
+        ports: Ports = REAL,
+    ) -> None:
         self.settings = settings
+        self.ports = ports
         self.listening: list[tuple[str, int]] = []
         self._notice = notice
         self._stack = AsyncExitStack()
@@ -204,20 +219,18 @@ class Node:
         return await self._stack.__aexit__(kind, error, trace)
 
     async def _open(self) -> None:
-        settings, stack = self.settings, self._stack
-        from syncnode.database import Database
-
-        lock = serve_lock(Database(settings.database))
-        await trio.to_thread.run_sync(lock.take)
+        settings, ports, stack = self.settings, self.ports, self._stack
+        lock = ports.lock(Database(settings.database))
+        await ports.run_blocking(lock.take)
         stack.callback(lock.release)
-        self._parts = parts = await open_parts(settings, stack)
+        self._parts = parts = await open_parts(settings, stack, ports)
         await parts.in_database(parts.check_writable)
         self._gossip = Gossip(
             parts.exchanger,
             news=parts.news,
             wait_ms=settings.limits.wait_ms_max,
             every_ms=settings.every_ms,
-            chance=random.random,
+            chance=ports.machine.chance,
         )
         if parts.replica.restored:
             self._notice(
@@ -233,7 +246,7 @@ class Node:
         if settings.listen is not None:
             self.listening = await servers.start(self._serve)
         self._workers = workers
-        workers.start_soon(watch, parts.replica.database, self._on_pulse)
+        workers.start_soon(ports.watch, parts.replica.database, self._on_pulse)
         workers.start_soon(self._flush_often)
         workers.start_soon(self._keep_lock, lock)
         self._gossip.follow(workers, parts.members.called())
@@ -258,24 +271,26 @@ class Node:
     async def _serve(
         self, task_status: "trio.TaskStatus[list[tuple[str, int]]]" = trio.TASK_STATUS_IGNORED
     ) -> None:
-        parts, settings = self._parts, self.settings
+        parts, settings, ports = self._parts, self.settings, self.ports
         assert settings.listen is not None, "asked before"
         gateway = Gateway(
             site=parts.key.site,
-            boot_nonce=os.urandom(BOOT_NONCE_BYTES),
+            boot_nonce=ports.machine.entropy(BOOT_NONCE_BYTES),
             known_sites=parts.members.public_key,
             exchange=self._answer,
             join=self._join,
             body_bytes_max=settings.limits.body_bytes_max,
+            monotonic=trio.current_time,
         )
         await serve(
             gateway,
             host=settings.listen.host,
             port=settings.listen.port,
-            ssl_context=server_context(parts.key),
+            ssl_context=ports.server_context(parts.key),
             limits=replace(
                 DEFAULT_LIMITS, body_bytes_max=settings.limits.body_bytes_max, grace_s=GRACE_S
             ),
+            listen=ports.listen,
             shutdown=self._shutdown,
             task_status=task_status,
         )
@@ -289,7 +304,9 @@ class Node:
 
         parts = self._parts
         answer = await parts.in_database(
-            lambda: answer_join(parts.replica, parts.key, self.settings, body)
+            lambda: answer_join(
+                parts.replica, parts.key, self.settings, body, machine=self.ports.machine
+            )
         )
         await self._follow_members()
         return answer
@@ -298,16 +315,13 @@ class Node:
 
     async def _on_pulse(self, pulse: Pulse) -> bool:
         parts = self._parts
-
         try:
-            # It seals, and says what we hold then.
-            standing = await parts.in_database(lambda: parts.replica.standing(parts.key.site))
+            await parts.exchanger.look(parts.key.site)
         except StoreError as error:
             if not error.transient:
                 raise
             logger.warning("changes could not be sealed now: %s", error)
             return False
-        parts.news.tell(standing.frontier)
         # Every changed row comes by here; who the members are seldom changes.
         if pulse.members != self._followed:
             await self._follow_members()
@@ -332,21 +346,17 @@ class Node:
 
     async def _flush(self) -> None:
         parts = self._parts
-
-        def work() -> None:
-            parts.flush()
-            parts.replica.seal()
-
         with trio.CancelScope(shield=True):
             try:
-                await parts.in_database(work)
+                await parts.in_database(parts.flush)
+                await parts.exchanger.look(parts.key.site)
             except StoreError as error:
                 logger.warning("what peers said could not be written down: %s", error)
 
-    async def _keep_lock(self, lock: FileLock | ServerLock) -> None:
+    async def _keep_lock(self, lock: ServeLock) -> None:
         while True:
             await trio.sleep(LOCK_CHECK_S)
-            if not await trio.to_thread.run_sync(lock.held):
+            if not await self.ports.run_blocking(lock.held):
                 raise StoreError(
                     "another `syncnode serve` has taken over this database; this one ends"
                 )

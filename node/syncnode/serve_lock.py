@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from syncnode.database import Database
 from syncnode.dialects.sqlite import path_of
@@ -24,18 +24,35 @@ ATTEMPT_PAUSE_S = 0.05
 SERVER_LOCK = "CONCAT('syncnode:', MD5(DATABASE()), ':serve')"
 
 
-class FileLock:
+class ServeLock(Protocol):
     """Held from `take` to `release`, or to the end of the process."""
+
+    def take(self) -> None:
+        """
+        Raises:
+            StoreError: Another process holds it, or the server cannot be reached.
+        """
+        ...
+
+    def held(self) -> bool:
+        """Ours still."""
+        ...
+
+    def release(self) -> None: ...
+
+    def taken(self) -> bool:
+        """Whether some process holds it."""
+        ...
+
+
+class FileLock:
+    """A lock on a file beside the database."""
 
     def __init__(self, database_path: Path) -> None:
         self.path = Path(f"{database_path.resolve()}{SUFFIX}")
         self._file: int | None = None
 
     def take(self) -> None:
-        """
-        Raises:
-            StoreError: Another process holds it.
-        """
         for _ in range(ATTEMPTS):
             file = self._opened()
             if _locked(file, fcntl.LOCK_EX) and _is(file, self.path):
@@ -75,7 +92,6 @@ class FileLock:
             self._file = None
 
     def taken(self) -> bool:
-        """Whether some process holds it."""
         try:
             file = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
         except OSError:
@@ -94,17 +110,13 @@ class FileLock:
 
 
 class ServerLock:
-    """The same by a connection of its own to the database's server."""
+    """A named lock of the database's server, by a connection of its own."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._connection: Any = None
 
     def take(self) -> None:
-        """
-        Raises:
-            StoreError: Another process holds it, or the server cannot be reached.
-        """
         with self._translated():
             self._connection = self._database.connect()
             if self._value(f"SELECT GET_LOCK({SERVER_LOCK}, 0)") == 1:
@@ -136,7 +148,6 @@ class ServerLock:
             self._connection = None
 
     def taken(self) -> bool:
-        """Whether some process holds it."""
         with self._database.read() as tx:
             return tx.value(f"SELECT IS_USED_LOCK({SERVER_LOCK})") is not None
 
@@ -155,7 +166,7 @@ class ServerLock:
             raise self._database.dialect.explained(error) from error
 
 
-def serve_lock(database: Database) -> FileLock | ServerLock:
+def serve_lock(database: Database) -> ServeLock:
     """The lock of this database; not taken yet."""
     if database.dialect.name == "sqlite":
         return FileLock(Path(path_of(database.url)))

@@ -13,10 +13,11 @@ import logging
 import ssl
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import trio
 from cryptography.hazmat.primitives import serialization
@@ -35,6 +36,9 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
+
+Listen = Callable[[str, int], Awaitable[Sequence[Any]]]
+"""Opens listeners at a host and port: `trio.SocketListener`, or what acts as one."""
 
 
 def server_context(key: SiteKey) -> ssl.SSLContext:
@@ -61,6 +65,33 @@ def server_context(key: SiteKey) -> ssl.SSLContext:
     return context
 
 
+async def listen_tcp(host: str, port: int) -> list[trio.SocketListener]:
+    """
+    Raises:
+        ConfigError: The address cannot be listened on.
+    """
+    try:
+        return await trio.open_tcp_listeners(port, host=host)
+    except OSError as error:
+        where = f"{host}:{port}"
+        if error.errno == errno.EADDRINUSE:
+            text = (
+                f"cannot listen on {where}: another program uses that port; end it, or set "
+                "another port in `listen`"
+            )
+        elif error.errno == errno.EACCES:
+            text = (
+                f"cannot listen on {where}: the system does not let this user; set a port "
+                "above 1023 in `listen`"
+            )
+        else:
+            text = (
+                f"cannot listen on {where}: {error.strerror or error}; set an address of this "
+                "machine in `listen`, such as 127.0.0.1:8470"
+            )
+        raise ConfigError(text) from error
+
+
 async def serve(
     app: Application,
     *,
@@ -68,6 +99,7 @@ async def serve(
     port: int,
     ssl_context: ssl.SSLContext | None,
     limits: ServerLimits = DEFAULT_LIMITS,
+    listen: Listen = listen_tcp,
     shutdown: trio.Event | None = None,
     task_status: trio.TaskStatus[list[tuple[str, int]]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -79,13 +111,14 @@ async def serve(
 
     Args:
         ssl_context: From `server_context`; None serves plain HTTP, which is for tests.
+        listen: Opens the listeners.
 
     Raises:
         ConfigError: The address cannot be listened on.
     """
     shared = Shared(app, limits)
     server = _Server(shared, ssl_context)
-    listeners = await _listen(host, port)
+    listeners = list(await listen(host, port))
     async with trio.open_nursery() as connections:
         async with trio.open_nursery() as accepting:
             accepting.start_soon(
@@ -116,29 +149,6 @@ async def serve_stream(
     """Answer the requests that arrive on one connected stream, such as a simulated one."""
     shared = Shared(app, limits)
     await Connection(shared, stream, scheme="http", client=client, local=None).run()
-
-
-async def _listen(host: str, port: int) -> list[trio.SocketListener]:
-    try:
-        return await trio.open_tcp_listeners(port, host=host)
-    except OSError as error:
-        where = f"{host}:{port}"
-        if error.errno == errno.EADDRINUSE:
-            text = (
-                f"cannot listen on {where}: another program uses that port; end it, or set "
-                "another port in `listen`"
-            )
-        elif error.errno == errno.EACCES:
-            text = (
-                f"cannot listen on {where}: the system does not let this user; set a port "
-                "above 1023 in `listen`"
-            )
-        else:
-            text = (
-                f"cannot listen on {where}: {error.strerror or error}; set an address of this "
-                "machine in `listen`, such as 127.0.0.1:8470"
-            )
-        raise ConfigError(text) from error
 
 
 class _Server:

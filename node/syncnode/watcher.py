@@ -75,7 +75,7 @@ async def _watch_file(database: Database, on_pulse: OnPulse) -> None:
             with contextlib.suppress(*database.dialect.errors):  # locked: look again soon
                 (found,) = connection.execute("PRAGMA data_version").fetchone()
                 if found != version:
-                    pulse = _pulse(connection.execute(PULSE).fetchone())
+                    pulse = pulse_of(connection.execute(PULSE).fetchone())
                     version = found
             if pulse is not None and (pulse != last or pulse.unsealed):
                 last, changed_s = pulse, now_s
@@ -129,7 +129,7 @@ class _Server:
                 self._connection = self._database.connect()
             with self._connection.cursor() as cursor:
                 cursor.execute(PULSE)
-                return _pulse(cursor.fetchone())
+                return pulse_of(cursor.fetchone())
         except errors as error:
             self.close()
             raise self._database.dialect.explained(error) from error
@@ -141,7 +141,7 @@ class _Server:
             self._connection = None
 
 
-def _pulse(row: Any) -> Pulse:
+def pulse_of(row: Any) -> Pulse:
     unsealed, lsn, members = row
     return Pulse(unsealed is not None, lsn or "", members or "")
 

@@ -87,7 +87,7 @@ class Chunk:
         blocks: The rows.
         claim: The sender's frontier of this chunk's snapshot if the tail is empty now,
             otherwise None.
-        total: Rows still to come after this chunk, for progress only.
+        total: Rows still to come after this chunk, at most; for progress only.
     """
 
     sender: Origin

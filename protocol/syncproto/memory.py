@@ -127,6 +127,7 @@ class MemoryReplica:
         self.sums: dict[str, int] = dict.fromkeys(self.frontier.vectors, 0)
         self.lsn = 0
         self.hlc = 0
+        self._aside_hlc = 0  # the least of what is kept aside
         self._lsn_of: dict[Place | ConflictName, int] = {}
         # What was touched, in order, and under which lsn; what was touched again is skipped.
         self._order: list[Place | ConflictName] = []
@@ -232,23 +233,19 @@ class MemoryReplica:
         rows: list[tuple[str, RowKey, Row]] = []
         records: list[RecordedConflict] = []
         upto, left = self.lsn, 0
-        for lsn, name in self._since(first):
+        for place, lsn, name in self._since(first):
             vector = base.vectors.get(name[0])
             if vector is None:
                 continue
             found = list(self._uncovered(name, vector))
-            if not found:
-                continue
-            if len(rows) + len(records) >= self._rows_max:
-                if not left:
-                    upto = lsn - 1
-                left += len(found)
-            elif left == 0:
-                for item in found:
-                    if isinstance(item, RecordedConflict):
-                        records.append(item)
-                    else:
-                        rows.append((name[0], RowKey(name[1]), item))
+            if found and len(rows) + len(records) >= self._rows_max:
+                upto, left = lsn - 1, len(self._order) - place
+                break
+            for item in found:
+                if isinstance(item, RecordedConflict):
+                    records.append(item)
+                else:
+                    rows.append((name[0], RowKey(name[1]), item))
         return Chunk(
             sender=self.origin,
             base=base,
@@ -401,11 +398,16 @@ class MemoryReplica:
         kept = self.aside.setdefault(place, [])
         if row not in kept:
             kept.append(row)
+            self._aside_hlc = min(self._aside_hlc, row.hlc) if self._aside_hlc else row.hlc
             self._touch(place)
 
     def _release_aside(self) -> None:
         """Take in what was stamped in the future and is not any more."""
+        if not self.aside:
+            return
         limit = latest_acceptable(self._wall_ms(), skew_ms_max=self._skew_ms_max)
+        if limit < self._aside_hlc:
+            return
         for place, kept in list(self.aside.items()):
             due = [row for row in kept if row.hlc <= limit]
             if not due:
@@ -417,6 +419,7 @@ class MemoryReplica:
                 self.aside[place] = left
             else:
                 del self.aside[place]
+        self._aside_hlc = min((row.hlc for kept in self.aside.values() for row in kept), default=0)
 
     def _write_again(self, old: Origin, common_seq: int) -> None:
         """What stands of the branch goes on under a dot of the new origin; its own dots name
@@ -461,14 +464,15 @@ class MemoryReplica:
         self._order_lsns.append(self.lsn)
         if len(self._order) > 64 + 2 * len(self._lsn_of):
             kept = list(self._since(0))
-            self._order = [name for _, name in kept]
-            self._order_lsns = array("q", [lsn for lsn, _ in kept])
+            self._order = [name for _, _, name in kept]
+            self._order_lsns = array("q", [lsn for _, lsn, _ in kept])
 
-    def _since(self, lsn: int) -> Iterator[tuple[int, Place | ConflictName]]:
+    def _since(self, lsn: int) -> Iterator[tuple[int, int, Place | ConflictName]]:
+        """What was last touched at that lsn or later, in order, with its place in `_order`."""
         for place in range(bisect_left(self._order_lsns, lsn), len(self._order)):
             name, touched = self._order[place], self._order_lsns[place]
             if self._lsn_of[name] == touched:
-                yield touched, name
+                yield place, touched, name
 
     def _next_dot(self) -> Dot:
         dot = Dot(self.origin, self.frontier.seq(self.origin) + 1)

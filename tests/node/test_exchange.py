@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 import trio
 from linked import KEYS, START_MS, TABLE, Site
-from subjects import NETWORK
 
 from syncnode.exchange import decoded, encoded
 from syncnode.replica import EncodedChunk
@@ -21,6 +20,7 @@ from syncproto.frontier import Frontier
 from syncproto.identity import Origin, SiteId
 from syncproto.memory import MemoryReplica
 from syncproto.messages import Turn
+from syncsim.subject import NETWORK
 
 
 @pytest.fixture

@@ -13,25 +13,17 @@ import pymysql
 import pytest
 from database_runs import run
 from database_subjects import SqliteSubject, _key
-from fleet import Fleet
+from fleet import COLUMNS, PARENT_COLUMN, PATIENT, VISIT, Fleet
 from mariadb_sites import say
 from servers import MariaDB
 from sites import make_site
-from subjects import (
-    COLUMNS,
-    NETWORK,
-    PARENT_COLUMN,
-    PATIENT,
-    VISIT,
-    Place,
-    RefusedWrite,
-)
 
 from syncnode.database import Database
 from syncnode.replica import DatabaseReplica
 from syncproto.identity import Origin, RowKey
 from syncproto.keys import uuid_text
 from syncproto.row import Reference, Value
+from syncsim.subject import NETWORK, Place, RefusedWrite
 
 SEEDS = 5
 STEPS = 30

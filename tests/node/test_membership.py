@@ -8,6 +8,7 @@ from wire import new_key
 
 from syncnode.config import Address
 from syncnode.identity import decode_token, encode_token, load_key
+from syncnode.machine import THIS_MACHINE, Machine
 from syncnode.operations import membership
 from syncnode.operations.membership import (
     INVITATION_MS,
@@ -74,6 +75,7 @@ class Inviter:
     def __init__(self, site):
         self.site = site
         self.key = load_key(site.settings.key)
+        self.machine = THIS_MACHINE
         self.bodies = []
 
     def token(self, name="rwinkwavu", role="child"):
@@ -81,7 +83,9 @@ class Inviter:
 
     def answer(self, body):
         self.bodies.append(body)
-        return answer_join(self.site.replica, self.key, self.site.settings, body)
+        return answer_join(
+            self.site.replica, self.key, self.site.settings, body, machine=self.machine
+        )
 
     def admit(self, site, token, confirm=lambda preview: pytest.fail(f"asked: {preview}")):
         return join_by(site.settings, token, self.answer, confirm=confirm, progress=lambda _: None)
@@ -173,11 +177,11 @@ def test_a_request_replayed_changes_nothing(sites):
     assert (parent.site.look("SELECT * FROM syncnode_peer"), parent.invitations()) == before
 
 
-def test_an_expired_token_is_refused_by_the_inviters_clock(sites, monkeypatch):
+def test_an_expired_token_is_refused_by_the_inviters_clock(sites):
     parent, child = Inviter(sites("kigali")), sites("rwinkwavu")
     token = parent.token()
-    late_ms = membership.wall_clock_ms() + INVITATION_MS + 1
-    monkeypatch.setattr(membership, "wall_clock_ms", lambda: late_ms)
+    late_ms = THIS_MACHINE.wall_ms() + INVITATION_MS + 1
+    parent.machine = Machine(wall_ms=lambda: late_ms)
     with pytest.raises(UnexpectedMessageError, match=r"expired on 20\d\d-.*; ask for a new one"):
         parent.admit(child, token)
     assert parent.invitations() == [("rwinkwavu", 0)]

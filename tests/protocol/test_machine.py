@@ -8,7 +8,18 @@ from random import Random
 
 import hypothesis.strategies as st
 import pytest
-from fleet import YEAR_MS, Faults, Fleet, row_key, tables_of
+from fleet import (
+    COLUMNS,
+    NOTE,
+    PATIENT,
+    TABLES,
+    VISIT,
+    YEAR_MS,
+    Faults,
+    Fleet,
+    row_key,
+    tables_of,
+)
 from hypothesis import Phase, settings
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -17,7 +28,8 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from subjects import COLUMNS, NOTE, PATIENT, TABLES, VISIT, MakeReplica, memory_subject
+
+from syncsim.subject import MakeReplica, memory_subject
 
 EXAMPLES = 400
 STEPS = 40

@@ -7,8 +7,9 @@ protocol or in the judges.
 from random import Random
 
 import pytest
-from fleet import YEAR_MS, Faults, Fleet, row_key, tables_of
-from subjects import COLUMNS, TABLES, memory_subject
+from fleet import COLUMNS, TABLES, YEAR_MS, Faults, Fleet, row_key, tables_of
+
+from syncsim.subject import memory_subject
 
 SEEDS = 400
 STEPS = 45

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 from exchanges import LinkBroken, exchange, perform
 from row_examples import KEY, OTHER_KEY, A, B, C, Clock, replica
-from subjects import memory_subject
 
 from syncproto.errors import UnexpectedMessageError
 from syncproto.frontier import Entry
@@ -13,6 +12,7 @@ from syncproto.identity import Origin, RowKey, site_text
 from syncproto.memory import MemoryReplica
 from syncproto.messages import Turn
 from syncproto.session import Answer, Await, Call, Finish, Send
+from syncsim.subject import memory_subject
 
 
 def key(number: int) -> RowKey:

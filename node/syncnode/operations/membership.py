@@ -7,8 +7,6 @@ the answer may have been lost.
 """
 
 import hashlib
-import os
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -23,10 +21,10 @@ from syncnode.identity import (
     load_key,
     site_id_of_key,
 )
+from syncnode.machine import THIS_MACHINE, Machine
 from syncnode.operations.content import compared, contents, row_count, row_hashes
 from syncnode.operations.site import open_replica
 from syncnode.peers import Peer, put_peer, read_peers
-from syncnode.replica import wall_clock_ms
 from syncnode.reports import Invitation, JoinPreview, JoinReport
 from syncnode.texts import utc_text
 from syncproto.errors import (
@@ -68,7 +66,14 @@ Confirm = Callable[[JoinPreview], bool]
 Send = Callable[[bytes], bytes]
 
 
-def invite(settings: "Settings", name: str, *, role: str, url: str | None) -> Invitation:
+def invite(
+    settings: "Settings",
+    name: str,
+    *,
+    role: str,
+    url: str | None,
+    machine: Machine = THIS_MACHINE,
+) -> Invitation:
     """A one-time token that lets the site `name` join as our child, or as a peer.
 
     Raises:
@@ -80,10 +85,10 @@ def invite(settings: "Settings", name: str, *, role: str, url: str | None) -> In
             "the token needs the address where the other site calls this one: name it with "
             "--url https://host:port, or set `listen` or `url` in " + str(settings.path)
         )
-    replica = open_replica(settings)
+    replica = open_replica(settings, machine=machine)
     try:
-        secret = os.urandom(SECRET_BYTES)
-        now_ms = wall_clock_ms()
+        secret = machine.entropy(SECRET_BYTES)
+        now_ms = machine.wall_ms()
         expires_ms = now_ms + INVITATION_MS
         with replica.database.write() as tx:
             _refuse_taken(name, settings.name, read_peers(tx))
@@ -134,15 +139,21 @@ def join(settings: "Settings", token: str, *, confirm: Confirm, progress: Progre
 
 
 def join_by(
-    settings: "Settings", token: Token, send: Send, *, confirm: Confirm, progress: Progress
+    settings: "Settings",
+    token: Token,
+    send: Send,
+    *,
+    confirm: Confirm,
+    progress: Progress,
+    machine: Machine = THIS_MACHINE,
 ) -> JoinReport:
     """`join`, with requests that `send` carries to the inviter."""
-    replica = open_replica(settings)
+    replica = open_replica(settings, machine=machine)
     try:
         key = load_key(settings.key)
         with replica.database.read() as tx:
             _check_fits(tx, token, key)
-        return _Joining(settings, token, key, replica, send, progress).run(confirm)
+        return _Joining(settings, token, key, replica, send, progress, machine).run(confirm)
     finally:
         replica.close()
 
@@ -192,6 +203,7 @@ class _Joining:
         replica: "DatabaseReplica",
         send: Send,
         progress: Progress,
+        machine: Machine,
     ) -> None:
         self._settings = settings
         self._token = token
@@ -199,6 +211,7 @@ class _Joining:
         self._replica = replica
         self._send = send
         self._progress = progress
+        self._machine = machine
 
     def run(self, confirm: Confirm) -> JoinReport:
         self._progress("counting the rows here")
@@ -255,7 +268,7 @@ class _Joining:
                 if error.status != TOO_MANY_STATUS:
                     raise
             self._progress("many sites join there just now: waiting for a turn")
-            time.sleep(TURN_PAUSE_S)
+            self._machine.pause(TURN_PAUSE_S)
         answer = decode_answer(answered)
         if site_id_of_key(answer.public_key) != self._token.site:
             raise UnexpectedMessageError("the inviter's key is not the one that the token names")
@@ -321,7 +334,12 @@ class _Joining:
 
 
 def answer_join(
-    replica: "DatabaseReplica", key: SiteKey, settings: "Settings", body: bytes
+    replica: "DatabaseReplica",
+    key: SiteKey,
+    settings: "Settings",
+    body: bytes,
+    *,
+    machine: Machine = THIS_MACHINE,
 ) -> bytes:
     """The answer to a request to join; blocking.
 
@@ -336,11 +354,11 @@ def answer_join(
     site = site_id_of_key(request.public_key)
     if request.kind == JOIN:
         with replica.database.write() as tx:
-            role = _admitted(tx, request, site, settings.name, commit=True)
+            role = _admitted(tx, request, site, settings.name, machine.wall_ms(), commit=True)
         return encode_answer(_answer(settings, key, role))
     replica.seal()
     with replica.database.read() as tx:
-        role = _admitted(tx, request, site, settings.name, commit=False)
+        role = _admitted(tx, request, site, settings.name, machine.wall_ms(), commit=False)
         lsn = int(tx.value("SELECT value FROM syncnode_setting WHERE name='lsn'"))
         tables = [
             table for table in replica.tables.values() if table_hash(table.name) in request.tables
@@ -354,7 +372,7 @@ def answer_join(
 
 
 def _admitted(
-    tx: "Transaction", request: JoinRequest, site: SiteId, own: str, *, commit: bool
+    tx: "Transaction", request: JoinRequest, site: SiteId, own: str, now_ms: int, *, commit: bool
 ) -> str:
     """Check the invitation, and with `commit` use it up; what we are to the site then.
 
@@ -379,7 +397,6 @@ def _admitted(
         if known is not None and known.name == name:
             return ours  # its answer was lost
         raise UnexpectedMessageError("this token was used already; ask for a new one")
-    now_ms = wall_clock_ms()
     if expires_ms < now_ms:
         raise UnexpectedMessageError(
             f"this token expired on {utc_text(expires_ms)}; ask for a new one"

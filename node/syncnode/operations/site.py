@@ -1,7 +1,6 @@
 """A database becomes a site, is opened as one, and stops being one."""
 
 import contextlib
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +8,7 @@ from syncnode.anchor import Anchor
 from syncnode.capture import capture_ddl, drop_ddl, explain, key_count, mask_count, trigger_names
 from syncnode.database import Database, Transaction
 from syncnode.hidden import HiddenRows
+from syncnode.machine import THIS_MACHINE, Machine
 from syncnode.reports import InitReport, UninstallReport
 from syncnode.sidecar import FORMAT, Sidecar, load_plan, sidecar_ddl, sidecar_drop
 from syncnode.table import Origins, Table
@@ -158,7 +158,6 @@ def _drops(plan: "SchemaPlan") -> list[str]:
 
 def _fill(tx: Transaction, settings: "Settings", plan: "SchemaPlan", site: SiteId) -> int:
     """The sidecar's first content; returns how many rows stood there before."""
-    from syncnode.replica import random_nonce, wall_clock_ms
     from syncnode.seal import Sealer, groups_text
 
     m = tx.mark
@@ -169,7 +168,7 @@ def _fill(tx: Transaction, settings: "Settings", plan: "SchemaPlan", site: SiteI
             ("plan", plan.to_json()),
             ("site", site.hex()),
             ("name", settings.name),
-            ("network", os.urandom(8).hex()),
+            ("network", THIS_MACHINE.entropy(8).hex()),
             ("incarnation", "1"),
             ("lsn", "0"),
             ("hlc", "1"),
@@ -190,15 +189,17 @@ def _fill(tx: Transaction, settings: "Settings", plan: "SchemaPlan", site: SiteI
         HiddenRows(book),
         tables,
         Origins(book.origin_of, decode_cells),
-        wall_ms=wall_clock_ms(),
-        nonce=random_nonce(),
+        wall_ms=THIS_MACHINE.wall_ms(),
+        nonce=THIS_MACHINE.nonce(),
     )
     rows = sealer.seal_baseline()
     book.save()
     return rows
 
 
-def open_replica(settings: "Settings", *, light: bool = False) -> "DatabaseReplica":
+def open_replica(
+    settings: "Settings", *, light: bool = False, machine: Machine = THIS_MACHINE
+) -> "DatabaseReplica":
     """The site of these settings; the caller closes it.
 
     Raises:
@@ -223,6 +224,9 @@ def open_replica(settings: "Settings", *, light: bool = False) -> "DatabaseRepli
         return DatabaseReplica(
             database,
             Anchor(settings.anchor),
+            wall_ms=machine.wall_ms,
+            nonce=machine.nonce,
+            pause=machine.pause,
             chunk_bytes_max=settings.limits.chunk_bytes_max,
             apply_rows_max=settings.limits.apply_rows_max,
             row_bytes_max=settings.limits.body_bytes_max - MESSAGE_BYTES_BESIDE_ROWS,

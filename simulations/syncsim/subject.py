@@ -1,10 +1,10 @@
 """What a replica under test must offer, and the plainest one: the replica in memory.
 
-The run in `fleet.py` knows replicas only by this port, so the same run serves replicas beside
-a database: such a test brings a `MakeReplica` of its own.
+A run knows replicas only by this port. So the same run, record and checkers serve the shipped
+replica in memory, replicas beside a database, and rival rules.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,12 +16,9 @@ from syncproto.replica import Replica
 from syncproto.row import Row, Value
 
 Place = tuple[str, RowKey]
+"""A row: its table and its key."""
 
-NETWORK = b"network!"
-COLUMNS = ("a", "b", "c")  # of every table; `visit` also has `patient`
-PATIENT, VISIT, NOTE = "patient", "visit", "note"
-TABLES = (PATIENT, VISIT, NOTE)
-PARENT_COLUMN = "patient"  # of `visit`: a reference to a patient, or None
+NETWORK = b"network!"  # every site of a run belongs to it
 
 
 class RefusedWrite(Exception):
@@ -52,9 +49,13 @@ class Application(Protocol):
 class Subject(Protocol):
     """A replica under test, its application, and a look inside for the checkers.
 
+    What a look inside returns may change with the replica: it is for reading at once.
+
     Attributes:
         seal_each: Each transaction is to be sealed at once, because several of them in one
             journal need not leave the same stamps as they do in memory.
+        shows_rows: What is shown is worked out from `rows` and nothing else, so sites that
+            hold the same rows show the same.
     """
 
     @property
@@ -66,11 +67,17 @@ class Subject(Protocol):
     @property
     def seal_each(self) -> bool: ...
 
+    @property
+    def shows_rows(self) -> bool: ...
+
     def rows(self) -> Mapping[Place, Row]:
-        """All replicated rows, deleted ones too, without what is kept aside."""
+        """All replicated rows, deleted ones too, without what is kept aside.
+
+        A rival rule whose stamps say nothing gives every cell the same stamp.
+        """
         ...
 
-    def aside(self) -> Iterable[tuple[Place, Row]]:
+    def aside(self) -> Mapping[Place, Sequence[Row]]:
         """What is stamped in the future and waits."""
         ...
 
@@ -78,7 +85,7 @@ class Subject(Protocol):
         """What the application's queries show."""
         ...
 
-    def conflicts(self) -> Iterable[ConflictName]: ...
+    def conflicts(self) -> Set[ConflictName]: ...
 
     def frontier(self) -> Frontier: ...
 
@@ -139,6 +146,7 @@ class MemorySubject:
     """A replica in memory: what it holds is durable by definition."""
 
     seal_each = False
+    shows_rows = True
 
     def __init__(self, replica: MemoryReplica) -> None:
         self.replica = replica
@@ -147,14 +155,14 @@ class MemorySubject:
     def rows(self) -> Mapping[Place, Row]:
         return self.replica.rows
 
-    def aside(self) -> Iterable[tuple[Place, Row]]:
-        return [(place, row) for place, kept in self.replica.aside.items() for row in kept]
+    def aside(self) -> Mapping[Place, Sequence[Row]]:
+        return self.replica.aside
 
     def visible(self) -> Mapping[Place, Mapping[str, Value]]:
         return self.replica.visible()
 
-    def conflicts(self) -> Iterable[ConflictName]:
-        return self.replica.conflicts
+    def conflicts(self) -> Set[ConflictName]:
+        return self.replica.conflicts.keys()
 
     def frontier(self) -> Frontier:
         return self.replica.frontier

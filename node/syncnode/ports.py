@@ -1,0 +1,66 @@
+"""The ports of a node: all that it has of the world around it, in one value.
+
+Each port has the real thing as its default, so `Ports()` is what the daemon runs with. Whoever
+hands in others, as the simulator does, runs everything above them as it is shipped.
+"""
+
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import httpx
+import trio
+
+from syncnode.client import pinned_transport
+from syncnode.database import Database
+from syncnode.exchange import Exchanger
+from syncnode.identity import SiteKey
+from syncnode.machine import THIS_MACHINE, Machine
+from syncnode.serve_lock import ServeLock, serve_lock
+from syncnode.server import Listen, listen_tcp, server_context
+from syncnode.watcher import OnPulse, watch
+from syncproto.identity import SiteId
+
+T = TypeVar("T")
+
+
+class RunBlocking(Protocol):
+    """Runs work that blocks, so that the event loop goes on, one piece at a time a limiter."""
+
+    async def __call__(
+        self, work: Callable[[], T], /, *, limiter: trio.CapacityLimiter | None = None
+    ) -> T: ...
+
+
+async def in_thread(work: Callable[[], T], /, *, limiter: trio.CapacityLimiter | None = None) -> T:
+    """Runs the work in a thread."""
+    return await trio.to_thread.run_sync(work, limiter=limiter)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """What a node is run with.
+
+    Attributes:
+        machine: Clock and chance.
+        run_blocking: Runs all work on the database and its files.
+        lock: The lock that keeps a second daemon from this database.
+        watch: Tells what others did to the database.
+        exchanger: Makes the exchanger of a replica; takes what `Exchanger` takes.
+        transport: Makes the connections to a site.
+        listen: Opens listeners.
+        server_context: How what listens proves who it is; None for not at all.
+    """
+
+    machine: Machine = THIS_MACHINE
+    run_blocking: RunBlocking = in_thread
+    lock: Callable[[Database], ServeLock] = serve_lock
+    watch: Callable[[Database, OnPulse], Awaitable[None]] = watch
+    exchanger: Callable[..., Exchanger] = Exchanger
+    transport: Callable[[SiteId], httpx.AsyncBaseTransport] = pinned_transport
+    listen: Listen = listen_tcp
+    server_context: Callable[[SiteKey], ssl.SSLContext | None] = server_context
+
+
+REAL = Ports()

@@ -1,0 +1,1 @@
+"""What people see of a run: words, tables, curves and one page."""
