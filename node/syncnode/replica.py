@@ -88,7 +88,11 @@ class DatabaseReplica:
         self._row_bytes_max = row_bytes_max
         self._skew_ms_max = skew_ms_max
         self._rows_next = rows_first
-        self._heard: dict[SiteId, tuple[Frontier, int]] = {}
+        # What peers told this process. What an earlier one was told is not asked again: if the
+        # whole machine was put back meanwhile, they know numbers of ours that we use once more,
+        # and only an exchange that begins without a guess tells (`session.restored`).
+        self._told: dict[SiteId, Frontier] = {}
+        self._heard: dict[SiteId, tuple[Frontier, int]] = {}  # of that, what is not written down
         with database.read() as tx:
             self.plan: SchemaPlan = load_plan(tx)
             inbound = inbound_keys(tx, database.dialect)
@@ -109,8 +113,7 @@ class DatabaseReplica:
     def seal(self) -> bool:
         """Turn what the application has committed into a changeset; False if it was nothing."""
         with self.database.read() as tx:
-            empty = tx.value("SELECT 1 FROM syncnode_journal LIMIT 1") is None
-            due = self._due(tx)
+            empty, due = self._empty(tx), self._due(tx)
             lsn = int(tx.value("SELECT value FROM syncnode_setting WHERE name='lsn'"))
         if self._anchor is not None and self._anchor.known_lsn > lsn:
             # The database was exchanged for an older one while we run.
@@ -132,15 +135,30 @@ class DatabaseReplica:
             return sealer.sealed_keys, self._unsettled(tx)
 
     def standing(self, peer: SiteId) -> Standing:
-        self.seal()
+        # Mostly there is nothing to seal, and one look is enough.
+        found = self._standing(peer, sealed=False)
+        if found is None:
+            self.seal()
+            found = self._standing(peer, sealed=True)
+            assert found is not None, "sealed just now"
+        standing, hlc, committed_lsn = found
+        # The seq that this tells is offered with it.
+        self._raise_anchor(standing.origin.incarnation, standing.latest.seq, 0, hlc, committed_lsn)
+        return standing
+
+    def _standing(self, peer: SiteId, *, sealed: bool) -> tuple[Standing, int, int] | None:
+        """Where we stand, the clock and the lsn; None if there is something to seal."""
         with self.database.read() as tx:
+            if not sealed and not (self._empty(tx) and not self._due(tx)):
+                return None
             book = self._load(tx)
+            if not sealed and self._anchor is not None and self._anchor.known_lsn > book.lsn:
+                return None
             stage = tx.row(
                 "SELECT incarnation, lsn FROM syncnode_stage "
                 f"WHERE sender={tx.mark} AND claim IS NULL",
                 (peer,),
             )
-            told = tx.value(f"SELECT frontier FROM syncnode_peer WHERE site={tx.mark}", (peer,))
             known = book.known(peer)
             latest = book.frontier.entry(book.origin)
             standing = Standing(
@@ -151,16 +169,13 @@ class DatabaseReplica:
                 sums=dict(book.sums),
                 settled=not self._unsettled(tx) and not self._in_steps(tx),
                 peer=known,
-                peer_frontier=self._told(peer, told),
+                peer_frontier=self._told.get(peer),
                 cursor=Cursor(Origin(peer, stage[0]), stage[1]) if stage else None,
                 nonces=book.recent_nonces(book.origin),
-                peer_nonces=(book.recent_nonces(Origin(peer, known.incarnation)) if known else {}),
+                peer_nonces=book.recent_nonces_of(peer),
                 wall_ms=self._wall_ms(),
             )
-            hlc, committed_lsn = book.hlc, book.lsn
-        # The seq that this tells is offered with it.
-        self._raise_anchor(standing.origin.incarnation, latest.seq, 0, hlc, committed_lsn)
-        return standing
+            return standing, book.hlc, book.lsn
 
     def chunk(self, base: Frontier, after: int) -> Chunk:
         with phase("send"), self.database.snapshot() as tx:
@@ -222,21 +237,30 @@ class DatabaseReplica:
         return receipt
 
     def heard(self, peer: SiteId, frontier: Frontier) -> None:
-        """Kept in memory until `flush`: it is a hint, and not worth a sync of the disk."""
+        """Written down by `flush` later: it is a hint, and not worth a sync of the disk."""
+        self._told[peer] = frontier
         self._heard[peer] = (frontier, self._wall_ms())
 
     def flush(self) -> None:
-        """Write down what peers said they hold, for reports and for the next start."""
-        if not self._heard:
-            return
+        """Write down what peers said they hold, for reports."""
+        if self._heard:
+            with self.database.write() as tx:
+                self.put_heard(tx)
+
+    @property
+    def has_heard(self) -> bool:
+        """There is something for `flush` to write."""
+        return bool(self._heard)
+
+    def put_heard(self, tx: Transaction) -> None:
+        """`flush`, in a transaction that writes other things, too."""
         heard, self._heard = self._heard, {}
-        with self.database.write() as tx:
-            m = tx.mark
-            for peer, (frontier, wall_ms) in heard.items():
-                tx.execute(
-                    f"UPDATE syncnode_peer SET frontier={m}, contact_ms={m} WHERE site={m}",
-                    (encode_frontier(frontier), wall_ms, peer),
-                )
+        m = tx.mark
+        for peer, (frontier, wall_ms) in heard.items():
+            tx.execute(
+                f"UPDATE syncnode_peer SET frontier={m}, contact_ms={m} WHERE site={m}",
+                (encode_frontier(frontier), wall_ms, peer),
+            )
 
     def renew(self, incarnation: int, common_seq: int) -> None:
         with self.database.write() as tx:
@@ -415,6 +439,10 @@ class DatabaseReplica:
             is not None
         )
 
+    def _empty(self, tx: Transaction) -> bool:
+        """The application has committed nothing that is not sealed."""
+        return tx.value("SELECT 1 FROM syncnode_journal LIMIT 1") is None
+
     def _due(self, tx: Transaction) -> bool:
         bound = self._wall_ms() + self._skew_ms_max
         return (
@@ -572,11 +600,6 @@ class DatabaseReplica:
             skew_ms_max=self._skew_ms_max,
             careful=careful,
         )
-
-    def _told(self, peer: SiteId, stored: Any) -> Frontier | None:
-        if peer in self._heard:
-            return self._heard[peer][0]
-        return decode_frontier(bytes(stored)) if stored is not None else None
 
     def _tune(self, rows: int, encoded: int) -> None:
         """Aim the next chunk somewhat below what a chunk may be: rows differ, and a chunk that

@@ -20,10 +20,25 @@ from syncproto.frontier import Entry, Frontier, VersionVector
 from syncproto.identity import Dot, Origin, RowKey, SiteId
 from syncproto.merge import Conflict
 from syncproto.messages import Known
+from syncproto.replica import LINEAGES_KEPT
 from syncproto.row import Cell, Row, Stamp
 from syncproto.sums import SUM_MASK
 
 FORMAT = "1"  # of the sidecar's tables; a later version reads and raises it
+SIDECAR_TABLES = (
+    "setting",
+    "origin",
+    "table",
+    "frontier",
+    "changeset",
+    "row",
+    "conflict",
+    "stage",
+    "staged",
+    "peer",
+    "invite",
+)
+"""What follows `syncnode_` in the names of the tables made here, but for those of clocks."""
 LEDGER_LINES_KEPT = 1_000  # by origin; older neighbours are merged into one line
 NONCES_SHOWN = 64  # recent changesets whose nonces tell where a fork began
 
@@ -134,26 +149,6 @@ def _key_type(dialect: Dialect, column: object) -> str:
     return declared + extra + (f" COLLATE {collation}" if collation else "")
 
 
-def sidecar_drop(plan: SchemaPlan) -> list[str]:
-    """The statements that take the sidecar away again."""
-    names = [
-        "setting",
-        "origin",
-        "table",
-        "frontier",
-        "changeset",
-        "row",
-        "conflict",
-        "stage",
-        "staged",
-        "peer",
-        "invite",
-    ]
-    clocks = [clock_table(table) for table in plan.tables if table.key_kind != "none"]
-    tables = clocks + [f"syncnode_{name}" for name in names]
-    return [f"DROP TABLE IF EXISTS {name}" for name in tables]
-
-
 @dataclass(slots=True)
 class Sidecar:
     """What the sidecar holds, read at the start of a transaction and saved before its end."""
@@ -182,7 +177,8 @@ class Sidecar:
 
     @classmethod
     def load(cls, tx: Transaction, plan: SchemaPlan) -> "Sidecar":
-        settings = dict(tx.rows("SELECT name, value FROM syncnode_setting"))
+        # The plan is here already, and long.
+        settings = dict(tx.rows("SELECT name, value FROM syncnode_setting WHERE name<>'plan'"))
         origins = [
             Origin(SiteId(bytes(site)), incarnation)
             for _, site, incarnation in tx.rows(
@@ -197,7 +193,9 @@ class Sidecar:
             plan=plan,
             settings=settings,
             sums=sums,
-            frontier=_frontier(tx, origins, [table.name for table in plan.tables]),
+            frontier=_frontier(
+                tx, origins, [table.name for table in plan.tables], settings.get("groups")
+            ),
             lsn=int(settings["lsn"]),
             hlc=int(settings["hlc"]),
             origin=Origin(site, int(settings["incarnation"])),
@@ -430,6 +428,14 @@ class Sidecar:
         )
         return dict(rows)
 
+    def recent_nonces_of(self, site: SiteId) -> dict[int, dict[int, int]]:
+        """Those of the latest origins of a site, by incarnation."""
+        assert self._numbers is not None, "loaded"
+        origins = sorted(origin for origin in self._numbers if origin.site == site)
+        return {
+            origin.incarnation: self.recent_nonces(origin) for origin in origins[-LINEAGES_KEPT:]
+        }
+
     def known(self, site: SiteId) -> Known | None:
         """The latest origin of a site that the frontier holds."""
         latest = max((o for o in self.frontier.origins() if o.site == site), default=None)
@@ -524,7 +530,9 @@ def _moved(new: Frontier, old: Frontier, origin: Origin) -> bool:
     )
 
 
-def _frontier(tx: Transaction, origins: list[Origin], tables: list[str]) -> Frontier:
+def _frontier(
+    tx: Transaction, origins: list[Origin], tables: list[str], groups: str | None
+) -> Frontier:
     import json
 
     entries: dict[str, dict[Origin, Entry]] = {}
@@ -532,7 +540,6 @@ def _frontier(tx: Transaction, origins: list[Origin], tables: list[str]) -> Fron
         "SELECT scope, origin, seq, nonce FROM syncnode_frontier"
     ):
         entries.setdefault(scope, {})[origins[number]] = Entry(seq, nonce)
-    groups = tx.value("SELECT value FROM syncnode_setting WHERE name='groups'")
     vectors: dict[str, VersionVector] = {}
     for scopes in json.loads(groups) if groups else []:
         vector = VersionVector(entries.get(scopes[0], {}))
@@ -560,15 +567,20 @@ def load_plan(tx: Transaction) -> SchemaPlan:
     """The plan that `init` installed.
 
     Raises:
-        StoreError: There is no sidecar here, or it is of another version.
+        StoreError: There is no sidecar here, it is unfinished, or it is of another version.
     """
     try:
         stored = dict(tx.rows("SELECT name, value FROM syncnode_setting"))
     except tx.dialect.errors as error:
         raise StoreError("this database has no syncnode yet: run `syncnode init` first") from error
-    if stored.get("format") != FORMAT:
+    if "format" not in stored:
         raise StoreError(
-            f"the sidecar in this database has format {stored.get('format')}, this syncnode "
+            "this database is no site: a `syncnode init` or `syncnode uninstall` was interrupted "
+            "here; run it again"
+        )
+    if stored["format"] != FORMAT:
+        raise StoreError(
+            f"the sidecar in this database has format {stored['format']}, this syncnode "
             f"reads format {FORMAT}: use the version that wrote it"
         )
     return SchemaPlan.from_json(stored["plan"])

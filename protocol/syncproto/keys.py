@@ -2,22 +2,20 @@
 
 A key is made of what a row *is*, never of its local number: a canonical UUID is its own key, and
 everything else is hashed together with the table's name (UUID version 5: RFC 9562, with a
-namespace of ours). So two sites that know the same row under other local numbers, or that write
-its key with other capitals, find the same key without asking each other.
+namespace of ours). So two sites that know the same row under other local numbers find the same
+key without asking each other.
 
-Text is folded before it is hashed, since engines disagree on when two texts are one key: MariaDB's
-general_ci takes 'Provider', 'provider', 'Provider ' and 'Próvider' for one, SQLite for four. The
-network uses one comparison, near the weakest: without case, accents and trailing blanks. It does
-not follow any one collation through all scripts. Where an engine equals more than `folded` does
-('ß' and 's' in general_ci), two keys meet in one unique index and the later row is parked; where
-it equals less (SQLite), the plan reports rows that fall together.
+Text is compared exactly: 'mg', 'Mg' and 'MG' are three rows, as most engines have it. Only a UUID
+is the same in any case, being a number. Where an engine takes two texts for one (MariaDB's
+general_ci: 'Provider', 'provider', 'Provider ', 'Próvider'), both rows are replicated, and that
+engine's unique index lets one of them be shown; the other is parked and said so.
 
 Parts of a key are hashed as typed, length-prefixed fields, so ('ab', 'c') and ('a', 'bc') differ.
 Numbers and text share one type: an engine that declares no type may hold '1' where another holds
-1, and a key column that holds both of them means one row.
+1, and a key column that holds both of them means one row. A row that finds its key taken all the
+same (a UUID in other capitals, 1 beside '1') gets a `variant_key`.
 """
 
-import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import sha1
@@ -32,10 +30,9 @@ if TYPE_CHECKING:
 NAMESPACE = bytes.fromhex("5c1f0e6b9c2b4f3a8e0d7a4651c3b2d9")  # drawn once, for ever
 TABLES_CACHED = 4096  # hash states by table and kind; far above the tables of one schema
 
-_TEXT, _DERIVED, _COMPOSITE, _COPY, _BASELINE = b"t", b"d", b"c", b"r", b"b"
+_TEXT, _DERIVED, _COMPOSITE, _COPY, _BASELINE, _VARIANT_OF = b"t", b"d", b"c", b"r", b"b", b"v"
 _VERSION = tuple(bytes([0x50 | byte & 0x0F]) for byte in range(256))
 _VARIANT = tuple(bytes([0x80 | byte & 0x3F]) for byte in range(256))
-_ACCENTS = dict.fromkeys(range(0x0300, 0x0370))
 
 _fromhex = bytes.fromhex
 
@@ -88,24 +85,9 @@ def canonical_uuids(texts: Sequence[str]) -> list[RowKey] | None:
     return [RowKey(both[start : start + 16]) for start in range(0, 16 * count, 16)]
 
 
-def folded(text: str) -> str:
-    """The text as row keys compare it: without case, accents and trailing blanks.
-
-    Compatibility forms fall together (NFKD). Only the combining marks of European scripts are
-    accents: in others (Devanagari's virama, Japanese voicing) they make another word, and two
-    rows under one key are worse than one row parked.
-    """
-    if text.isascii():
-        return text.rstrip(" ").lower()
-    bare = unicodedata.normalize("NFKD", text).translate(_ACCENTS)
-    # Casefolding can bring marks forth ('İ'), so they are taken off on both sides of it.
-    bare = unicodedata.normalize("NFKD", bare.casefold()).translate(_ACCENTS)
-    return unicodedata.normalize("NFC", bare).rstrip(" ")
-
-
 def text_key(table: str, text: str) -> RowKey:
     """The key of the row that this text names: a canonical UUID itself, or a hash of the text."""
-    return canonical_uuid(text) or _hashed(_TEXT, table, folded(text).encode("utf-8", _ODD))
+    return canonical_uuid(text) or _hashed(_TEXT, table, text.encode("utf-8", _ODD))
 
 
 def content_key(table: str, value: Value) -> RowKey:
@@ -129,16 +111,12 @@ def derived_key(table: str, parent_key: bytes) -> RowKey:
 
 def composite_key(table: str, parts: Sequence[Value]) -> RowKey:
     """The key of a row by several columns, in the order of the plan's `key_columns`."""
-    return _hashed(_COMPOSITE, table, b"".join([_part(part, exact=False) for part in parts]))
+    return _hashed(_COMPOSITE, table, b"".join([_part(part) for part in parts]))
 
 
 def copy_key(table: str, values: Sequence[Value], ordinal: int) -> RowKey:
-    """The key of one of several equal rows of a table without primary key, from 0 (rule A14).
-
-    Values are compared exactly: rows that differ in case alone are different rows here, since
-    the key has nothing else to tell a change of case from no change.
-    """
-    content = b"".join([_part(value, exact=True) for value in values])
+    """The key of one of several equal rows of a table without primary key, from 0 (rule A14)."""
+    content = b"".join([_part(value) for value in values])
     return _hashed(_COPY, table, ordinal.to_bytes(8, "big") + content)
 
 
@@ -147,19 +125,28 @@ def baseline_key(table: str, local_key: int, values: Sequence[Value]) -> RowKey:
 
     Two sites that were loaded from one dump give such a row one key (rule B5).
     """
-    content = b"".join([_part(value, exact=True) for value in values])
+    content = b"".join([_part(value) for value in values])
     return _hashed(_BASELINE, table, local_key.to_bytes(8, "big", signed=True) + content)
+
+
+def variant_key(table: str, parts: Sequence[Value]) -> RowKey:
+    """The key of a row whose own key another row has taken: of what tells the two apart.
+
+    Nothing falls together here, not even 1 and '1', nor a UUID in two spellings.
+    """
+    kinds = "".join([type(part).__name__[0] for part in parts]).encode()
+    return _hashed(_VARIANT_OF, table, kinds + b":" + b"".join([_part(part) for part in parts]))
 
 
 _ODD = "surrogatepass"  # SQLite may hand out text that is no valid Unicode
 
 
-def _part(value: Value, *, exact: bool) -> bytes:
+def _part(value: Value) -> bytes:
     """One field: its type, its length, its bytes."""
     if value is None:
         return b"N"
     if isinstance(value, str):
-        content = (value if exact else folded(value)).encode("utf-8", _ODD)
+        content = value.encode("utf-8", _ODD)
         return b"T%d:%b" % (len(content), content)
     if isinstance(value, Reference):
         table = value.table.encode("utf-8", _ODD)

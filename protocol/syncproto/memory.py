@@ -23,7 +23,7 @@ from syncproto.frontier import Entry, Frontier, VersionVector
 from syncproto.identity import Dot, Origin, RowKey, SiteId
 from syncproto.merge import Conflict, Covers, lost, merged
 from syncproto.messages import Known
-from syncproto.replica import Receipt, Standing
+from syncproto.replica import LINEAGES_KEPT, Receipt, Standing
 from syncproto.row import EMPTY, Cell, Delete, Row, Stamp, Value, deletion
 from syncproto.sums import SUM_MASK, sum_of
 
@@ -119,7 +119,7 @@ class MemoryReplica:
         self.frontier = Frontier(dict.fromkeys(sorted(tables), nothing))
         self.ledger = Ledger()
         self._nonces: dict[Origin, dict[int, int]] = {}
-        self._latest_origins: dict[SiteId, Origin] = {}
+        self._origins_of: dict[SiteId, tuple[Origin, ...]] = {}
         self.stages: dict[SiteId, Stage] = {}
         self.peers: dict[SiteId, Frontier] = {}
         self.journal: list[Line] = []
@@ -218,7 +218,10 @@ class MemoryReplica:
             peer_frontier=self.peers.get(peer),
             cursor=stage.cursor if stage else None,
             nonces=self._recent_nonces(self.origin),
-            peer_nonces=self._recent_nonces(Origin(peer, known.incarnation)) if known else {},
+            peer_nonces={
+                origin.incarnation: self._recent_nonces(origin)
+                for origin in self._origins_of.get(peer, ())[-LINEAGES_KEPT:]
+            },
             wall_ms=self._wall_ms(),
         )
 
@@ -499,17 +502,17 @@ class MemoryReplica:
             dot = Dot(origin, entry.seq)
             self.ledger.add(dot, start)
             self._remember(dot, entry.nonce)
-            latest = self._latest_origins.get(origin.site)
-            if latest is None or latest < origin:
-                self._latest_origins[origin.site] = origin
+            known = self._origins_of.get(origin.site, ())
+            if origin not in known:
+                self._origins_of[origin.site] = tuple(sorted((*known, origin)))
         self.frontier = frontier
 
     def _known(self, site: SiteId) -> Known | None:
-        origin = self._latest_origins.get(site)
-        if origin is None:
-            return None
-        entry = self.frontier.entry(origin)
-        return Known(origin.incarnation, entry) if entry.seq else None
+        for origin in reversed(self._origins_of.get(site, ())):
+            entry = self.frontier.entry(origin)
+            if entry.seq:
+                return Known(origin.incarnation, entry)
+        return None
 
     def _recent_nonces(self, origin: Origin) -> dict[int, int]:
         return dict(self._nonces.get(origin, ()))

@@ -40,9 +40,10 @@ class Turn:
         sums: For each table the sum over (row key, dots, delete) of rule B11; sent with the
             frontier, and in answer to rows. Compared where the vectors are equal and nothing is
             aside.
-        lineage: Seq to nonce of recent changesets of the *listener's* current incarnation as
-            the speaker knows them, sent when the two do not agree, so that a restored site
-            finds where its history forked. Empty: the speaker asks the listener for this.
+        lineage: Seq to nonce of recent changesets of the origin that the *listener* says it is,
+            as the speaker knows them, sent when the two do not agree or when the speaker knows
+            a later incarnation, so that a restored site finds where its history forked. Only
+            {0: 0}: the speaker knows nothing of it. Empty: it asks the listener for this.
         wall_ms: The speaker's clock.
         wait_ms: How long the speaker would wait for news if there is none; 0 for an answer.
         more: The speaker has more to send than it has sent.

@@ -13,6 +13,8 @@ from syncproto.frontier import Entry, Frontier
 from syncproto.identity import Origin, SiteId
 from syncproto.messages import Known
 
+LINEAGES_KEPT = 4  # incarnations of a peer that are told apart; a site is seldom restored twice
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -30,7 +32,7 @@ class Standing:
         peer_frontier: The frontier that the peer last told; a hint, never a proof.
         cursor: How far we have staged the peer's delta.
         nonces: Seq to nonce of our own recent changesets of this incarnation.
-        peer_nonces: The same for the peer's latest origin, as far as known here.
+        peer_nonces: The same for the peer's latest origins, as far as known here, by incarnation.
         wall_ms: Our clock.
     """
 
@@ -44,7 +46,7 @@ class Standing:
     peer_frontier: Frontier | None
     cursor: Cursor | None
     nonces: Mapping[int, int]
-    peer_nonces: Mapping[int, int]
+    peer_nonces: Mapping[int, Mapping[int, int]]
     wall_ms: int
 
 

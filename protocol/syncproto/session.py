@@ -19,6 +19,7 @@ from syncproto.messages import Turn
 from syncproto.replica import Receipt, Standing
 
 TELL_LINEAGE: Mapping[int, int] = {}  # asks for the speaker's own lineage as the listener has it
+NOTHING_COMMON: Mapping[int, int] = {0: 0}  # answers that nothing of it is known; no seq is 0
 FORKED_SITES_NAMED = 5  # in one sentence; a fork of more sites than that is hardly an accident
 IDLE_TURNS_MAX = 3  # turns without progress before the exchange is given up
 PUSH_ROWS_BLIND = 2_000  # a longer delta first asks where the peer stands
@@ -136,14 +137,17 @@ def restored(turn: Turn, standing: Standing) -> Renew | None:
     known = turn.known
     if known is None or known.incarnation < standing.origin.incarnation:
         return None
-    if known.incarnation == standing.origin.incarnation:
-        if _agrees(known.entry, standing.latest, standing.nonces):
-            return None
+    if known.incarnation == standing.origin.incarnation and _agrees(
+        known.entry, standing.latest, standing.nonces
+    ):
+        return None
+    common = 0
+    if standing.latest.seq:
+        # Also where the peer knows a later incarnation of ours: since this database was put back
+        # it may have sealed under numbers that its lost past had used.
         if not turn.lineage:
             raise ForkError("the peer knows changes of ours that this database has not")
         common = _common(turn.lineage, standing.nonces)
-    else:
-        common = standing.latest.seq
     return Renew(known.incarnation + 1, common)
 
 
@@ -160,13 +164,15 @@ def _common(lineage: Mapping[int, int], nonces: Mapping[int, int]) -> int:
 
 
 def _lineage(turn: Turn, standing: Standing) -> Mapping[int, int] | None:
-    """What we know of the speaker's recent changesets, if it asks or says something else."""
-    known = standing.peer
-    if known is None or known.incarnation != turn.origin.incarnation:
+    """What we know of the recent changesets of the origin that the speaker says it is, if it asks
+    or says something else."""
+    known, incarnation = standing.peer, turn.origin.incarnation
+    if known is None or known.incarnation < incarnation:
         return None
-    if turn.lineage != TELL_LINEAGE and _agrees(known.entry, turn.latest, {}):
+    restored = known.incarnation > incarnation
+    if not restored and turn.lineage != TELL_LINEAGE and _agrees(known.entry, turn.latest, {}):
         return None
-    return standing.peer_nonces
+    return standing.peer_nonces.get(incarnation) or NOTHING_COMMON
 
 
 def _differing_sums(turn: Turn, standing: Standing) -> tuple[str, ...]:

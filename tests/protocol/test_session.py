@@ -233,6 +233,36 @@ def test_a_branch_written_before_the_site_knew_goes_on_beside_the_shared_one(cal
     assert one.frontier == peer.frontier
 
 
+@pytest.mark.parametrize("caller", ["restored", "peer"])
+@pytest.mark.parametrize("shared", [0, 1, 2])
+def test_a_branch_below_a_later_incarnation_goes_on_beside_the_shared_one(caller, shared):
+    """Found with a simulated world: the site had been restored before, so the peer knew it under
+    a later incarnation, and what it had sealed since this time passed for the shared past."""
+    one, peer = written(A, *range(1, shared + 1)), written(B, 7)
+    if shared:
+        meet(one, peer)
+    old = one.copied()
+    for number in (4, 5):
+        one.write("t", key(number), {"a": number})
+        one.seal()
+    meet(one, peer)
+    one.renew(2, one.frontier.seq(one.origin))
+    one.write("t", key(6), {"a": 6})
+    meet(one, peer)
+
+    old.write("t", key(4), {"a": 40})
+    old.write("t", key(9), {"a": 9})
+    old.seal()
+    for _ in range(2):
+        meet(old, peer) if caller == "restored" else meet(peer, old)
+    finish, _ = meet(old, peer)
+    assert finish == DONE
+    assert old.origin == Origin(A.site, 3)
+    assert old.rows == peer.rows
+    assert {place[1] for place in old.rows} == set(map(key, (*range(1, shared + 1), 4, 5, 6, 7, 9)))
+    assert old.frontier == peer.frontier
+
+
 # The lookout
 
 
