@@ -6,17 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import pymysql
+import pytest
 from servers import MariaDB
 from sites import Site, make_site, one_network
 from tables import Schema, dialect_of
 
 PAIRS = (("mysql", "mysql"), ("mysql", "sqlite"))
+ALL_PAIRS = (
+    ("sqlite", "sqlite"),
+    *(pytest.param(pair, marks=pytest.mark.mariadb) for pair in PAIRS),
+)
 
 
 class Maker:
     """Makes the sites of one test, all in one network, and closes them."""
 
-    def __init__(self, folder: Path, server: MariaDB) -> None:
+    def __init__(self, folder: Path, server: MariaDB | None) -> None:
         self.folder = folder
         self.server = server
         self.made: list[Site] = []
@@ -33,7 +38,10 @@ class Maker:
         found = []
         for engine in engines:
             name = f"site{len(self.made)}"
-            url = self.server.create_database(name, charset) if engine == "mysql" else None
+            url = None
+            if engine == "mysql":
+                assert self.server is not None, "the test asks for a server"
+                url = self.server.create_database(name, charset)
             ddl: Any = schema
             if not isinstance(schema, Schema):
                 auto = "AUTO_INCREMENT" if engine == "mysql" else ""
@@ -50,11 +58,12 @@ class Maker:
         for site in self.made:
             with contextlib.suppress(pymysql.MySQLError):
                 site.close()
-        for number in range(len(self.made)):
-            self.server.execute(f"DROP DATABASE IF EXISTS site{number}")
+        if self.server is not None:
+            for number in range(len(self.made)):
+                self.server.execute(f"DROP DATABASE IF EXISTS site{number}")
 
 
-def maker(folder: Path, server: MariaDB) -> Iterator[Maker]:
+def maker(folder: Path, server: MariaDB | None) -> Iterator[Maker]:
     """The body of a fixture."""
     made = Maker(folder, server)
     try:

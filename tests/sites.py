@@ -20,7 +20,8 @@ from syncnode.anchor import Anchor
 from syncnode.config import Settings
 from syncnode.database import Database
 from syncnode.new_config import new_settings
-from syncnode.operations.site import initialise, uninstall
+from syncnode.operations.removal import uninstall
+from syncnode.operations.site import initialise
 from syncnode.replica import DatabaseReplica
 from syncproto.frontier import Frontier, VersionVector
 from syncproto.identity import Origin, RowKey, SiteId

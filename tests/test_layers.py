@@ -30,6 +30,8 @@ PURE = {
 IMPURE_NAMES = {"open", "print", "input", "exec", "eval", "breakpoint", "__import__"}
 IMPURE_ATTRIBUTES = {"now", "utcnow", "today", "uuid1", "uuid4", "getnode"}
 HEAVY = {"trio", "httpx", "sqlalchemy", "pymysql", "syncnode", "socket", "ssl", "sqlite3"}
+# What the judges of a run may use of the code that they judge.
+VALUES = {"syncproto.frontier", "syncproto.identity", "syncproto.row"}
 
 
 def modules(package: str) -> list[Path]:
@@ -107,6 +109,15 @@ def test_nothing_imports_a_layer_above_its_own(package, above):
     for path in modules(package):
         for line, name in imports(ast.parse(path.read_text())):
             assert name.partition(".")[0] not in above, f"{path}:{line}"
+
+
+def test_the_checkers_know_of_the_code_under_test_only_its_values():
+    paths = sorted((PACKAGES["syncsim"] / "checkers").glob("*.py"))
+    assert len(paths) > len(VALUES)
+    for path in paths:
+        for line, name in imports(ast.parse(path.read_text())):
+            under_test = name.partition(".")[0] in ("syncproto", "syncnode")
+            assert not under_test or name in VALUES, f"{path}:{line}"
 
 
 def test_the_protocol_can_be_imported_alone():

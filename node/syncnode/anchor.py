@@ -19,6 +19,7 @@ from pathlib import Path
 from syncproto.errors import ConfigError
 
 MACHINE_FILES = ("/etc/machine-id", "/var/lib/dbus/machine-id")
+UNINSTALLED, SHARED = "uninstalled", "shared"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class Anchored:
         lsn: The highest lsn told to a peer as a place in our delta.
         hlc: The clock then.
         machine, place: Where this anchor was made.
+        retired: The site was uninstalled (`UNINSTALLED`), or it was while another machine used
+            its identity as well (`SHARED`); "" while it is a site.
     """
 
     site: str
@@ -40,6 +43,7 @@ class Anchored:
     hlc: int
     machine: str
     place: str
+    retired: str = ""
 
 
 class Anchor:
@@ -107,6 +111,26 @@ class Anchor:
                 )
             )
 
+    def retire(self, why: str) -> None:
+        """Note that the site is being uninstalled: what it was ever offered as ends here."""
+        with self._locked():
+            held = self.read()
+            if held is not None:
+                self._write(replace(held, retired=why))
+
+    def put_back(self, held: Anchored | None) -> None:
+        """Undo what was written here since `held` was read; None: there was no file."""
+        with self._locked():
+            if held is None:
+                self.path.unlink(missing_ok=True)
+                self._known = None
+            elif held != self.read():
+                self._write(held)
+
+    def remove_lock(self) -> None:
+        """Take away the file that processes of a node meet in; none of them runs any more."""
+        self._lock_path.unlink(missing_ok=True)
+
     def is_ours(self, held: Anchored) -> bool:
         """Made on this machine, in this place."""
         return held.machine == machine_id() and held.place == str(self.path.resolve())
@@ -131,9 +155,13 @@ class Anchor:
             os.close(folder)
         self._known = anchored
 
+    @property
+    def _lock_path(self) -> Path:
+        return self.path.with_name(self.path.name + ".lock")
+
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        lock = os.open(self.path.with_name(self.path.name + ".lock"), os.O_CREAT | os.O_RDWR, 0o600)
+        lock = os.open(self._lock_path, os.O_CREAT | os.O_RDWR, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield

@@ -82,18 +82,23 @@ def fits(signature: bytes, message: bytes, public: bytes) -> bool:
     return True
 
 
+def new_key() -> SiteKey:
+    """A key that no site has; it is in memory only."""
+    return _site_key(Ed25519PrivateKey.generate())
+
+
 def create_key(path: Path) -> SiteKey:
-    """Make a new key and store it durably at `path`, readable by its owner alone.
+    """Make a new key and store it; as `store_key`."""
+    return store_key(path, Ed25519PrivateKey.generate())
+
+
+def store_key(path: Path, private: Ed25519PrivateKey) -> SiteKey:
+    """Store a key durably at `path`, readable by its owner alone.
 
     Raises:
         ConfigError: There is a file already (a key is never overwritten: with it the site
             would lose its name), or it cannot be written.
     """
-    return store_key(path, Ed25519PrivateKey.generate())
-
-
-def store_key(path: Path, private: Ed25519PrivateKey) -> SiteKey:
-    """Store a key as `create_key` does; raises as that does."""
     pem = private.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,

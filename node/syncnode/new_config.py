@@ -14,9 +14,15 @@ from syncnode.config import (
     Settings,
     address_of,
     listen_fault,
+    read_settings,
     within_network,
 )
-from syncnode.database_url import DATABASE_EXAMPLES, absolute_database, database_fault
+from syncnode.database_url import (
+    DATABASE_EXAMPLES,
+    absolute_database,
+    database_fault,
+    without_password,
+)
 from syncnode.toml_reader import duration_text, shown
 from syncnode.topology import (
     EVERY_TABLE,
@@ -88,6 +94,53 @@ def new_settings(
     return settings
 
 
+def kept_settings(
+    path: Path,
+    *,
+    name: str | None = None,
+    database: str | None = None,
+    listen: str | None = None,
+    url: str | None = None,
+    topology: str | None = None,
+    only: tuple[str, ...] = (),
+    exclude: tuple[str, ...] = (),
+    environment: Mapping[str, str] = os.environ,
+) -> Settings:
+    """The settings in a file that `init` finds there, if its command line asks for no others.
+
+    Raises:
+        ConfigError: The file is broken, or says something else; a line for each.
+    """
+    settings = read_settings(path, environment)
+    chosen, network = settings.tables, settings.topology
+    absolute = absolute_database(database, Path.cwd()) if database else None
+    there: dict[str, tuple[object, object]] = {
+        "--name": (name, settings.name),
+        "--database": (absolute and without_password(absolute), settings.shown_database),
+        "--listen": (listen, settings.listen and str(settings.listen)),
+        "--url": (url and url.rstrip("/"), settings.url),
+        "--topology": (topology and Path(topology).absolute(), network and network.path),
+        "--only": (sorted(set(only)), sorted(set(chosen.only or ()))),
+        "--exclude": (sorted(set(exclude)), sorted(set(chosen.exclude))),
+    }
+    faults = [
+        f"{flag}: {path} is there already and says {_said(kept)}; leave {flag} out to take that, "
+        "or name another file with --config"
+        for flag, (asked, kept) in there.items()
+        if asked and asked != kept
+    ]
+    if absolute and absolute != settings.database and not faults:
+        faults = [f"--database: {path} is there already and has another password; change it there"]
+    if faults:
+        raise ConfigError("\n".join(faults))
+    return settings
+
+
+def _said(value: object) -> str:
+    shown_value = ", ".join(value) if isinstance(value, list) else value
+    return f"{shown_value}" if shown_value else "nothing of it"
+
+
 def write_settings(path: Path, settings: Settings) -> None:
     """Make the file that `read_settings` reads back as `settings`, for its owner's eyes alone.
 
@@ -115,16 +168,6 @@ def write_settings(path: Path, settings: Settings) -> None:
                 path.unlink()
         reason = error.strerror if isinstance(error, OSError) else "its text is not Unicode"
         raise ConfigError(f"{path}: cannot be written ({reason})") from error
-
-
-def refuse_existing(path: Path) -> None:
-    """Raise before anything is done when `write_settings` would refuse to overwrite.
-
-    Raises:
-        ConfigError: There is something at `path`.
-    """
-    if os.path.lexists(path):
-        raise ConfigError(_exists_text(path))
 
 
 def _settings_text(settings: Settings) -> str:

@@ -22,7 +22,7 @@ from syncnode.exchange import Exchanger, News
 from syncnode.gateway import Gateway
 from syncnode.gossip import Gossip
 from syncnode.identity import BOOT_NONCE_BYTES, SiteKey, load_key
-from syncnode.peers import Contact, Peer, put_contacts, read_peers
+from syncnode.peers import Peer, put_contacts, read_peers
 from syncnode.ports import REAL, Ports
 from syncnode.replica import DatabaseReplica
 from syncnode.serve_lock import ServeLock
@@ -119,15 +119,11 @@ class Parts:
 
     def flush(self) -> None:
         """Blocking: write down what was learned of peers."""
-        self.replica.flush()
         contacts, self.exchanger.contacts = self.exchanger.contacts, {}
-        write_contacts(self.replica, contacts)
-
-
-def write_contacts(replica: DatabaseReplica, contacts: dict[SiteId, Contact]) -> None:
-    if contacts:
-        with replica.database.write() as tx:
-            put_contacts(tx, contacts)
+        if contacts or self.replica.has_heard:
+            with self.replica.database.write() as tx:  # one sync of the disk for both
+                self.replica.put_heard(tx)
+                put_contacts(tx, contacts)
 
 
 async def open_parts(settings: "Settings", stack: AsyncExitStack, ports: Ports = REAL) -> Parts:
@@ -314,18 +310,23 @@ class Node:
     # Beside it
 
     async def _on_pulse(self, pulse: Pulse) -> bool:
-        parts = self._parts
-        try:
-            await parts.exchanger.look(parts.key.site)
-        except StoreError as error:
-            if not error.transient:
-                raise
-            logger.warning("changes could not be sealed now: %s", error)
+        if not await self._look():
             return False
         # Every changed row comes by here; who the members are seldom changes.
         if pulse.members != self._followed:
             await self._follow_members()
             self._followed = pulse.members
+        return True
+
+    async def _look(self) -> bool:
+        """Seal what is there to be sealed, and tell who waits; False if it cannot be now."""
+        try:
+            await self._parts.exchanger.look(self._parts.key.site)
+        except StoreError as error:
+            if not error.transient:
+                raise
+            logger.warning("changes could not be sealed now: %s", error)
+            return False
         return True
 
     async def _follow_members(self) -> None:
@@ -341,15 +342,16 @@ class Node:
         while True:
             await trio.sleep(FLUSH_S)
             flushes += 1
-            if self._parts.exchanger.contacts or flushes % SETTLE_EVERY == 0:
+            if self._parts.exchanger.contacts:
                 await self._flush()
+            if flushes % SETTLE_EVERY == 0:
+                await self._look()
 
     async def _flush(self) -> None:
         parts = self._parts
         with trio.CancelScope(shield=True):
             try:
                 await parts.in_database(parts.flush)
-                await parts.exchanger.look(parts.key.site)
             except StoreError as error:
                 logger.warning("what peers said could not be written down: %s", error)
 

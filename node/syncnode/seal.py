@@ -536,7 +536,7 @@ class Sealer:
             key = stored.clock.key
             if touched.inserted or (changed_key and table.plan.key_kind != "random"):
                 key = table.key_of(stored.values, stored.pk, touched.drawn)
-                if stored.clock.key == table.double_key(stored.pk, self._sidecar.origin.site):
+                if stored.clock.key == self._double_key(table, stored):
                     key = stored.clock.key
             if key == stored.clock.key:
                 line = self._update(table, stored, touched)
@@ -574,7 +574,7 @@ class Sealer:
         for stored, drawn, stamp in rows:
             key = table.key_of(stored.values, stored.pk, drawn)
             if key in taken:
-                key = table.double_key(stored.pk, sidecar.origin.site)
+                key = self._double_key(table, stored)
             taken.add(key)
             total += row_sum(key, (stamp,))
             highest = max(highest, stamp.hlc)
@@ -600,9 +600,9 @@ class Sealer:
     ) -> set[RowKey]:
         """Keys among these rows that other rows of the table have already.
 
-        Row keys compare more weakly than some engines do ('Bob' and 'bob' in SQLite), and a
-        uuid that is unique in fact may be given twice tomorrow. The second such row gets a key
-        of its own, travels, and is parked where an index forbids it; nothing is held up.
+        A uuid that is unique in fact may be given twice tomorrow, and a few values compare as
+        equal in a key and not in the engine (a UUID in other capitals). The second such row gets
+        a key of its own, travels, and is parked where an index forbids it; nothing is held up.
         """
         if table.plan.key_kind == "random":
             return set()
@@ -615,6 +615,9 @@ class Sealer:
             ]
             return set(table.find(self._tx, odd))
         return set(table.find(self._tx, keys))
+
+    def _double_key(self, table: Table, stored: StoredRow) -> RowKey:
+        return table.double_key(stored.values, stored.pk, self._sidecar.origin.site)
 
     def _update(self, table: Table, stored: StoredRow, touched: Touched) -> tuple[Any, ...] | None:
         """The line for the clock of an edited row; None if its clock stays as it is."""

@@ -24,13 +24,29 @@ ATTEMPT_PAUSE_S = 0.05
 SERVER_LOCK = "CONCAT('syncnode:', MD5(DATABASE()), ':serve')"
 
 
+class TakenError(StoreError):
+    """Another process holds the lock.
+
+    Attributes:
+        holder: That process, as far as it is known.
+    """
+
+    def __init__(self, holder: str) -> None:
+        super().__init__(
+            f"another `syncnode serve` ({holder}) runs on this database already; end it first, "
+            "or leave it to its work: commands such as `syncnode sync` run beside it"
+        )
+        self.holder = holder
+
+
 class ServeLock(Protocol):
     """Held from `take` to `release`, or to the end of the process."""
 
     def take(self) -> None:
         """
         Raises:
-            StoreError: Another process holds it, or the server cannot be reached.
+            TakenError: Another process holds it.
+            StoreError: The server cannot be reached.
         """
         ...
 
@@ -62,10 +78,7 @@ class FileLock:
                 return
             os.close(file)
             time.sleep(ATTEMPT_PAUSE_S)
-        raise StoreError(
-            f"another `syncnode serve` ({self._holder()}) runs on this database already; end it "
-            "first, or leave it to its work: commands such as `syncnode sync` run beside it"
-        )
+        raise TakenError(self._holder())
 
     def _opened(self) -> int:
         try:
@@ -123,11 +136,7 @@ class ServerLock:
                 return
             holder = self._value(f"SELECT IS_USED_LOCK({SERVER_LOCK})")
         self.release()
-        raise StoreError(
-            f"another `syncnode serve` (connection {holder} of the database server) runs on this "
-            "database already; end it first, or leave it to its work: commands such as "
-            "`syncnode sync` run beside it"
-        )
+        raise TakenError(f"connection {holder} of the database server")
 
     def held(self) -> bool:
         """Ours still; taken again if only the connection was lost."""
@@ -171,6 +180,26 @@ def serve_lock(database: Database) -> ServeLock:
     if database.dialect.name == "sqlite":
         return FileLock(Path(path_of(database.url)))
     return ServerLock(database)
+
+
+@contextlib.contextmanager
+def alone(database: Database) -> Iterator[None]:
+    """Keep daemons, and whoever else installs or uninstalls, from the database.
+
+    Raises:
+        StoreError: One of them is at work there.
+    """
+    lock = serve_lock(database)
+    try:
+        lock.take()
+    except TakenError as error:
+        raise StoreError(
+            f"`syncnode serve` ({error.holder}) runs on this database: end it first"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _locked(file: int, kind: int) -> bool:

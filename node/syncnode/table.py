@@ -24,6 +24,7 @@ from syncproto.keys import (
     derived_key,
     text_key,
     uuid_text,
+    variant_key,
 )
 from syncproto.row import Cell, Delete, Reference, Row, Stamp, Value
 
@@ -320,9 +321,15 @@ class Table:
             return content_key(self.name, parts[0])
         return composite_key(self.name, parts)
 
-    def double_key(self, pk: Key, site: bytes) -> RowKey:
-        """The key of a row whose own key another row of the table has already."""
-        return composite_key(f"{self.name} (double)", (site, *(str(part) for part in pk)))
+    def double_key(self, values: Sequence[Any], pk: Key, site: bytes) -> RowKey:
+        """The key of a row whose own key another row of the table has already.
+
+        Where the primary key is content, it is the same at every site that has such a row.
+        """
+        if self.plan.key_kind in ("natural", "composite"):
+            typed = self.values_of(values)
+            return variant_key(self.name, [typed[place] for place in self.key_places])
+        return variant_key(self.name, (site, *pk))
 
     def odd_key(self, key: RowKey, values: Sequence[Any]) -> RowKey | None:
         """What the clock's index holds: nothing where the table's own uuid index finds the row

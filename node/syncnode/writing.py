@@ -187,6 +187,8 @@ class Writer:
                     self._deletes[table.number, wanted.key] = (table, wanted)
                 else:
                     self._put_hidden(table, wanted, HiddenRow(DEAD, wanted.row))
+                    # A row that waits for it can be shown now, and holds it.
+                    self._appeared.setdefault(table.number, set()).add(wanted.key)
             elif wanted.shown is not None:
                 updates.append(wanted)
             else:
@@ -234,17 +236,21 @@ class Writer:
             known.pop(wanted.key, None)
             return refusal
         pk = tuple(values[name] for name in table.plan.primary_key)
+        self._stands(table, wanted, pk)
+        if ahead is not None:
+            ahead.append(Ahead(table, wanted, pk, columns, tuple(values.values())))
+        return None
+
+    def _stands(self, table: Table, wanted: Wanted, pk: Key) -> None:
+        """A clock for a row that stands in its table now and did not before."""
         lsn = self._sidecar.next_lsn(table.name)
-        fields = clock_fields(self._sidecar, row, lsn)
-        odd_key = self._odd(table, wanted.key, row)
+        fields = clock_fields(self._sidecar, wanted.row, lsn)
+        odd_key = self._odd(table, wanted.key, wanted.row)
         table.insert_clocks(self._tx, [(*pk, *fields[:4], wanted.key, odd_key, fields[4])])
         self._count(table, wanted)
         if wanted.hidden is not None:
             self._hidden.remove(table.number, wanted.key)
         self._appeared.setdefault(table.number, set()).add(wanted.key)
-        if ahead is not None:
-            ahead.append(Ahead(table, wanted, pk, columns, tuple(values.values())))
-        return None
 
     def _odd(self, table: Table, key: RowKey, row: Row) -> RowKey | None:
         if not table.uuid_indexed or table.uuid is None:

@@ -134,8 +134,11 @@ def variant_key(table: str, parts: Sequence[Value]) -> RowKey:
 
     Nothing falls together here, not even 1 and '1', nor a UUID in two spellings.
     """
-    kinds = "".join([type(part).__name__[0] for part in parts]).encode()
+    kinds = b"".join([_KINDS.get(type(part), b"") for part in parts])
     return _hashed(_VARIANT_OF, table, kinds + b":" + b"".join([_part(part) for part in parts]))
+
+
+_KINDS = {int: b"i", float: b"f", str: b"s"}  # all else is told apart by its field
 
 
 _ODD = "surrogatepass"  # SQLite may hand out text that is no valid Unicode

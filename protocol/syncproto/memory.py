@@ -295,6 +295,245 @@ class MemoryReplica:
         are shared, nothing that changes is."""
         twin = copy.copy(self)
         for name, part in vars(self).items():
+            if isinstance(part, dict | list | array | Ledger):
+                twin.__dict__[name] = copy.copy(part)
+        twin.aside = {place: list(kept) for place, kept in self.aside.items()}
+        twin.stages = {
+            site: Stage(stage.cursor, list(stage.chunks)) for site, stage in self.stages.items()
+        }
+        twin._nonces = {origin: dict(nonces) for origin, nonces in self._nonces.items()}
+        return twin
+
+    def add(self, dot: Dot, lsn: int) -> None:
+        seqs = self._seqs.setdefault(dot.origin, [])
+        lsns = self._lsns.setdefault(dot.origin, [])
+        place = bisect_left(seqs, dot.seq)  # at the end, but for what was forgotten after a fork
+        seqs.insert(place, dot.seq)
+        lsns.insert(place, lsn)
+
+    def start(self, base: Iterable[VersionVector]) -> int | None:
+        """The lsn below which all of `base` cover everything; None if they cover all."""
+        start: int | None = None
+        for vector in base:
+            known = vector.entries.get
+            for origin, seqs in self._seqs.items():
+                entry = known(origin)
+                seq = entry[0] if entry is not None else 0
+                if seq < seqs[-1]:
+                    # Not ascending where rows came again after a fork: so all that follow count.
+                    lsn = min(self._lsns[origin][bisect_right(seqs, seq) :])
+                    start = lsn if start is None or lsn < start else start
+        return start
+
+
+class MemoryReplica:
+    """A replica that keeps its rows in dictionaries.
+
+    Args:
+        origin: Who this is.
+        tables: The tables that it keeps.
+        network: The network's id.
+        wall_ms: Reads the clock.
+        nonce: Draws 32 random bits.
+        rows_max: Rows a chunk.
+    """
+
+    def __init__(
+        self,
+        origin: Origin,
+        tables: Iterable[str],
+        *,
+        network: bytes,
+        wall_ms: Callable[[], int],
+        nonce: Callable[[], int],
+        rows_max: int = ROWS_MAX,
+        skew_ms_max: int = SKEW_MS_MAX,
+    ) -> None:
+        self.origin = origin
+        self.network = network
+        self.rows: dict[Place, Row] = {}
+        self.aside: dict[Place, list[Row]] = {}
+        self.conflicts: dict[ConflictName, RecordedConflict] = {}
+        nothing = VersionVector({})
+        self.frontier = Frontier(dict.fromkeys(sorted(tables), nothing))
+        self.ledger = Ledger()
+        self._nonces: dict[Origin, dict[int, int]] = {}
+        self._origins_of: dict[SiteId, tuple[Origin, ...]] = {}
+        self.stages: dict[SiteId, Stage] = {}
+        self.peers: dict[SiteId, Frontier] = {}
+        self.journal: list[Line] = []
+        self._journal_rows: dict[Place, Mapping[str, Value] | None] = {}
+        self.sums: dict[str, int] = dict.fromkeys(self.frontier.vectors, 0)
+        self.lsn = 0
+        self.hlc = 0
+        self._aside_hlc = 0  # the least of what is kept aside
+        self._lsn_of: dict[Place | ConflictName, int] = {}
+        # What was touched, in order, and under which lsn; what was touched again is skipped.
+        self._order: list[Place | ConflictName] = []
+        self._order_lsns = array("q")
+        self._wall_ms = wall_ms
+        self._nonce = nonce
+        self._rows_max = rows_max
+        self._skew_ms_max = skew_ms_max
+
+    # What an application does
+
+    def write(self, table: str, key: RowKey, values: Mapping[str, Value]) -> None:
+        """Insert the row or write some of its columns; real changes only, as triggers do."""
+        now = self.read(table, key) or {}
+        changed = {n: v for n, v in values.items() if n not in now or now[n] != v}
+        if changed:
+            self.journal.append(Line(self._wall_ms(), table, key, changed))
+            self._journal_rows[table, key] = {**now, **changed}
+
+    def delete(self, table: str, key: RowKey) -> None:
+        if self.read(table, key) is not None:
+            self.journal.append(Line(self._wall_ms(), table, key, None))
+            self._journal_rows[table, key] = None
+
+    def read(self, table: str, key: RowKey) -> Mapping[str, Value] | None:
+        """The row as the application sees it: journal and all."""
+        place = (table, key)
+        if place in self._journal_rows:
+            return self._journal_rows[place]
+        row = self.rows.get(place, EMPTY)
+        return {n: cell.value for n, cell in row.cells.items()} if row.alive else None
+
+    @property
+    def nonces(self) -> dict[Dot, int]:
+        """Of recent changesets, `NONCES_KEPT` of each origin."""
+        return {
+            Dot(origin, seq): nonce
+            for origin, nonces in self._nonces.items()
+            for seq, nonce in nonces.items()
+        }
+
+    # What the node does
+
+    def seal(self) -> None:
+        """Turn the journal into one changeset of whole transactions.
+
+        What was kept aside comes in afterwards: the authors of these lines had not seen it, so
+        it must not raise their stamps (rule A10).
+        """
+        if self.journal:
+            self._seal_journal()
+        self._release_aside()
+
+    def _seal_journal(self) -> None:
+        found: list[Conflict] = []
+        start = self.lsn + 1
+        dot = self._next_dot()
+        for line in self.journal:
+            place = (line.table, line.key)
+            row = self.rows.get(place, EMPTY)
+            hlc = stamped_after(row.hlc, wall_ms=line.wall_ms)
+            stamp = Stamp(hlc, self.origin, dot.seq)
+            if line.values is None:
+                row = deletion(row, stamp)
+                part = Row({}, row.delete)
+            else:
+                part = Row({name: Cell(stamp, value) for name, value in line.values.items()})
+                row = merged(row, part)
+            found += self._lost_aside(place, part, _nothing, _nothing)
+            self._put(place, row)
+        self.journal.clear()
+        self._journal_rows.clear()
+        self._record(found, Stamp(hlc, self.origin, dot.seq))
+        self._advance(self.frontier.advanced(self.origin, self._entry(dot)), start)
+
+    def standing(self, peer: SiteId) -> Standing:
+        self.seal()
+        known = self._known(peer)
+        stage = self.stages.get(peer)
+        return Standing(
+            network=self.network,
+            origin=self.origin,
+            latest=self.frontier.entry(self.origin),
+            frontier=self.frontier,
+            sums=dict(self.sums),
+            settled=not self.aside,
+            peer=known,
+            peer_frontier=self.peers.get(peer),
+            cursor=stage.cursor if stage else None,
+            nonces=self._recent_nonces(self.origin),
+            peer_nonces={
+                origin.incarnation: self._recent_nonces(origin)
+                for origin in self._origins_of.get(peer, ())[-LINEAGES_KEPT:]
+            },
+            wall_ms=self._wall_ms(),
+        )
+
+    def chunk(self, base: Frontier, after: int) -> Chunk:
+        self.seal()
+        if after > self.lsn:
+            after = 0
+        # What the receiver does not keep stays here, and its claim does not speak of it.
+        base = base.within(self.frontier.scopes)
+        start = self.ledger.start(base.distinct())
+        first = self.lsn + 1 if start is None else max(start, after + 1)
+        rows: list[tuple[str, RowKey, Row]] = []
+        records: list[RecordedConflict] = []
+        upto, left = self.lsn, 0
+        for place, lsn, name in self._since(first):
+            vector = base.vectors.get(name[0])
+            if vector is None:
+                continue
+            found = list(self._uncovered(name, vector))
+            if found and len(rows) + len(records) >= self._rows_max:
+                upto, left = lsn - 1, len(self._order) - place
+                break
+            for item in found:
+                if isinstance(item, RecordedConflict):
+                    records.append(item)
+                else:
+                    rows.append((name[0], RowKey(name[1]), item))
+        return Chunk(
+            sender=self.origin,
+            base=base,
+            after=after,
+            upto=upto,
+            records=tuple(records),
+            blocks=blocks_of(rows),
+            claim=self.frontier.within(base.scopes) if not left else None,
+            total=left,
+        )
+
+    def receive(self, chunk: Chunk) -> Receipt:
+        self.seal()
+        sender = chunk.sender.site
+        stage = self.stages.get(sender)
+        if stage is not None and stage.cursor.sender != chunk.sender:
+            stage = None
+        reached = stage.cursor.lsn if stage else 0
+        # An earlier part of the delta that arrives late has an older claim than what is staged.
+        if not self.frontier.includes(chunk.base) or chunk.after not in (0, reached):
+            return Receipt(taken=False, applied=False)
+        if stage is None or chunk.after == 0:
+            stage = Stage(Cursor(chunk.sender, 0))
+        stage.chunks.append(chunk)
+        stage.cursor = Cursor(chunk.sender, chunk.upto)
+        self.stages[sender] = stage
+        if chunk.claim is None:
+            return Receipt(taken=True, applied=False)
+        del self.stages[sender]
+        self._apply(stage.chunks, chunk.claim)
+        return Receipt(taken=True, applied=True)
+
+    def heard(self, peer: SiteId, frontier: Frontier) -> None:
+        self.peers[peer] = frontier
+
+    def renew(self, incarnation: int, common_seq: int) -> None:
+        old = self.origin
+        self.origin = Origin(old.site, max(incarnation, old.incarnation + 1))
+        if self.frontier.seq(old) > common_seq:
+            self._write_again(old, common_seq)
+
+    def copied(self) -> "MemoryReplica":
+        """A replica that goes on from here by itself: a backup, a clone. Functions and values
+        are shared, nothing that changes is."""
+        twin = copy.copy(self)
+        for name, part in vars(self).items():
             if isinstance(part, dict):
                 twin.__dict__[name] = {key: copy.copy(value) for key, value in part.items()}
             elif isinstance(part, list | array | Ledger):

@@ -5,8 +5,11 @@ on standard error; a traceback is shown only with SYNCSIM_DEBUG=1.
 """
 
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NoReturn
 
 from syncnode.cli.arguments import Parser
 from syncnode.cli.terminal import EXIT_DONE, EXIT_INTERRUPTED, EXIT_NOT_DONE, EXIT_USAGE
@@ -37,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help(sys.stderr)
         return EXIT_USAGE
     try:
-        status: int = arguments.run(arguments)
+        with _ended_like_ctrl_c():
+            status: int = arguments.run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader, `head` perhaps, has what it wanted. Leave the interpreter nothing to flush.
@@ -48,6 +52,20 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return _report(error)
     return status
+
+
+@contextmanager
+def _ended_like_ctrl_c() -> Iterator[None]:
+    """SIGTERM, which `timeout` and batch systems send, ends a command as Ctrl-C does."""
+
+    def interrupt(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _parser() -> Parser:

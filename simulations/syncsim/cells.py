@@ -11,7 +11,7 @@ import json
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -31,6 +31,7 @@ CELLS = "cells"
 DASK_CONNECT_S = 20
 # A cell's results without what grows with the sites: a sweep keeps hundreds of them.
 _LEFT_OUT = ("behind", "links_down", "sites", "links")
+FAILURES_SHOWN = 10
 _WAITING_MAX = 4  # cells handed over ahead for each process, each with its scenario
 
 
@@ -146,6 +147,9 @@ def execute(
         count += 1
         if isinstance(made, str):
             yield Failed(cell, made)
+        elif differing := _differing(made, cell):
+            # A worker of a cluster, or sources that were edited meanwhile.
+            yield Failed(cell, f"it was run by another version of syncsim ({differing})")
         else:
             if folder is not None:
                 _keep(folder, cell, made)
@@ -181,18 +185,23 @@ def _found(cell: Cell, folder: Path | None) -> dict[str, Any] | None:
     if folder is None or not (path := folder / CELLS / cell.name).exists():
         return None
     found = read_json(path)
-    there, wanted = found.get("cell"), json.loads(json_text(cell.identity()))
-    if not isinstance(there, dict) or "results" not in found:
+    if not isinstance(found.get("cell"), dict) or "results" not in found:
         raise ConfigError(f"{path}: is no cell of a sweep; remove it")
-    differing = [name for name in wanted if there.get(name) != wanted[name]]
-    if differing:
-        words = "; ".join(
-            f"{name} was {there.get(name)} and is {wanted[name]}" for name in differing
-        )
+    if differing := _differing(found, cell):
         raise ConfigError(
-            f"{path}: was made otherwise ({words}); name another folder, or remove this one"
+            f"{path}: was made otherwise ({differing}); name another folder, or remove this one"
         )
     return found
+
+
+def _differing(made: Mapping[str, Any], cell: Cell) -> str:
+    """In which respects results are not those of the cell; "" where in none."""
+    there, wanted = made["cell"], json.loads(json_text(cell.identity()))
+    return "; ".join(
+        f"{name} was {there.get(name)} and is {wanted[name]}"
+        for name in wanted
+        if there.get(name) != wanted[name]
+    )
 
 
 def _keep(folder: Path, cell: Cell, made: Mapping[str, Any]) -> None:
@@ -291,11 +300,6 @@ def _on_dask(
                 made = future.result()
             except Exception as error:  # of the cluster, or of a worker without syncsim
                 made = f"{type(error).__name__}: {error}"
-            if isinstance(made, dict) and made["cell"] != json.loads(json_text(cell.identity())):
-                made = (
-                    f"a worker has another version of syncsim ({made['cell']['version']}, "
-                    f"{made['cell']['code']}); install this one on all workers"
-                )
             yield cell, made
 
 
@@ -303,12 +307,15 @@ def _task(cell: Cell) -> str:
     return hashlib.sha256(json_text(cell.identity()).encode()).hexdigest()[:24]
 
 
-def failures_text(failed: Iterable[Failed]) -> str:
-    """A line for each run that was not made, with what is needed to make it alone."""
-    return "\n".join(
+def failures_text(failed: Sequence[Failed]) -> str:
+    """A line for each run that was not made, with what is needed to make it alone; not endless."""
+    lines = [
         f"not run: {label_text(failure.cell.label)} seed {failure.cell.seed}: {failure.reason}"
-        for failure in failed
-    )
+        for failure in failed[:FAILURES_SHOWN]
+    ]
+    if len(failed) > FAILURES_SHOWN:
+        lines.append(f"and {len(failed) - FAILURES_SHOWN} more runs were not made")
+    return "\n".join(lines)
 
 
 def label_text(label: Mapping[str, Any]) -> str:

@@ -156,7 +156,7 @@ def _add_sweep(commands: Commands) -> None:
 
 def _sweep(arguments: argparse.Namespace) -> int:
     from syncsim.cells import parse_seeds
-    from syncsim.sweep import sweep_cells, write_sweep
+    from syncsim.sweep import sweep_cells
 
     seeds = parse_seeds(arguments.seeds)
     variations: dict[tuple[str, ...], Sequence[Any]] = {}
@@ -168,7 +168,7 @@ def _sweep(arguments: argparse.Namespace) -> int:
     fixed = _overrides(arguments)
     cells = sweep_cells(arguments.file, variations, seeds, fixed=fixed, level=arguments.level)
     runs, failed = _executed(cells, arguments)
-    _write_many(arguments.out, runs, "sweep", write_sweep)
+    _write_many(arguments.out, runs, "sweep")
     _print_many(runs, arguments, differences=False)
     notice(f"a row per run is in {arguments.out / 'sweep.csv'}, this table in summary.csv")
     return _status_of_many(runs, failed)
@@ -207,7 +207,6 @@ def _add_compare(commands: Commands) -> None:
 def _compare(arguments: argparse.Namespace) -> int:
     from syncsim.cells import parse_seeds
     from syncsim.compare import OURS, compared_cells
-    from syncsim.sweep import write_sweep
 
     cells = compared_cells(
         arguments.files,
@@ -219,7 +218,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     )
     runs, failed = _executed(cells, arguments)
     if arguments.out is not None:
-        _write_many(arguments.out, runs, "compare", write_sweep)
+        _write_many(arguments.out, runs, "compare")
     _print_many(runs, arguments, differences=True)
     ours = [run for run in runs if run.cell.scenario.gossip.rule == OURS]
     return _status_of_many(ours, failed)
@@ -347,12 +346,18 @@ def _executed(
     return runs, failed
 
 
-def _write_many(folder: Path, runs: "Sequence[Done]", name: str, write: Any) -> None:
+def _write_many(folder: Path, runs: "Sequence[Done]", name: str) -> None:
+    from syncsim.report import plots
     from syncsim.run_folder import lacks
+    from syncsim.sweep import plot_sweep, write_sweep
 
     folder.mkdir(parents=True, exist_ok=True)
-    if not write(folder, runs, name):
+    if not write_sweep(folder, runs, name):
         notice(lacks("pyarrow", "tables", "Parquet"))
+    if plots.installed():
+        plot_sweep(folder, runs)
+    else:
+        notice(lacks("matplotlib", "plots", "PNG and SVG"))
 
 
 def _print_many(

@@ -88,7 +88,7 @@ METRICS = (
     Metric("conflicts", "conflicts", "count"),
     Metric("bytes", "bytes", "bytes"),
     Metric("staleness_p50_ms", "staleness p50", "ms"),
-    Metric("staleness_p90_ms", "p90", "ms"),
+    Metric("staleness_p90_ms", "staleness p90", "ms"),
     Metric("staleness_p99_ms", "p99", "ms", shown=False),
     Metric("staleness_max_ms", "greatest", "ms", shown=False),
     Metric("rounds", "exchanges", "count", shown=False),

@@ -104,6 +104,9 @@ class History:
         rolled_back: Sites that were put back together with their anchor, so that they may
             have used a number twice before a peer told them.
         replaced: Writes in whose place their own site, which was put back, holds twins.
+        tables: In which anything was written.
+        offers: Where chunks cross a codec, what senders had seen, by the digest of what they
+            claimed; the latest `OFFERS_KEPT` of each.
     """
 
     def __init__(self, *, events: bool = False) -> None:
@@ -123,11 +126,13 @@ class History:
         self._of_tables: dict[frozenset[str], tuple[int, Writes]] = {}
 
     def note(self, what: str, *detail: object) -> None:
+        """Something happened."""
         self.counts[what] = self.counts.get(what, 0) + 1
         if self._keeps_events:
             self.events.append((what, *detail))
 
     def name_of(self, site: SiteId) -> str:
+        """A site as people call it."""
         return self.names.get(site) or site[:4].hex()
 
     def wrote(
@@ -138,6 +143,7 @@ class History:
         saw: RowWrites,
         wall_ms: int,
     ) -> Write:
+        """A row was written, or deleted (`values` is None)."""
         of_row = self.of_row.setdefault(place, [])
         write = Write(len(self.writes), len(of_row), site, place, values, saw, wall_ms)
         self.writes.append(write)
@@ -188,6 +194,7 @@ class History:
         return offers[digest]
 
     def within(self, writes: Writes) -> Iterator[Write]:
+        """These writes, in order."""
         return (self.writes[number] for number in members(writes))
 
     def of_tables(self, tables: Iterable[str]) -> Writes:
@@ -238,6 +245,9 @@ def offered(chunk: Chunk, seen: Writes) -> OfferedChunk:
 
 class RecordedSite:
     """A replica under test whose every step is put on record; itself a replica.
+
+    A local write costs as much as its row has writes that are not here yet; an exchange that
+    brings nothing costs nothing; one that brings something, one pass over a set of writes.
 
     Args:
         encoded: Chunks cross a codec between the sites, so nothing can travel with them.

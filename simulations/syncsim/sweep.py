@@ -7,14 +7,16 @@ from typing import Any
 
 from syncproto.errors import ConfigError
 from syncsim.cells import Cell, Done
-from syncsim.estimates import runs_table, summary_table
+from syncsim.estimates import METRICS, grouped, runs_table, summary_table
 from syncsim.overrides import Overrides, path_text, value_text
+from syncsim.report import plots
 from syncsim.report.tables import write_tables
 from syncsim.scenario import Scenario
 
 Variations = Mapping[tuple[str, ...], Sequence[Any]]
 
 CELLS_MAX = 1_000_000  # more is a slip of the pen
+LINES_MAX = 60  # combinations that one plot can show; the tables have all
 
 
 def sweep_cells(
@@ -51,9 +53,30 @@ def sweep_cells(
 
 
 def write_sweep(folder: Path, runs: Sequence[Done], name: str = "sweep") -> bool:
-    """Write `sweep.csv`, a row per run, and `summary.csv`, a row per combination.
+    """Write `NAME.csv`, a row per run, and `summary.csv`, a row per combination.
 
     Returns:
         Whether pyarrow is there, which writes them as Parquet, too.
     """
     return write_tables(folder, {name: runs_table(runs), "summary": summary_table(runs)})
+
+
+def plot_sweep(folder: Path, runs: Sequence[Done]) -> list[str]:
+    """Write a plot of each figure that tables show, as PNG and SVG; the names of the files.
+
+    Raises:
+        ImportError: matplotlib is not there (see `plots.installed`).
+    """
+    groups = list(grouped(runs).items())[:LINES_MAX]
+    names: list[str] = []
+    for metric in METRICS:
+        if not metric.shown:
+            continue
+        estimates = []
+        for label, group in groups:
+            found = metric.over([run.results for run in group])
+            words = ", ".join(f"{name} {value}" for name, value in label) or "all seeds"
+            estimates.append(plots.Estimate(words, found.middle, found.low, found.high))
+        stem = metric.name.removesuffix("_ms").replace("_", "-")
+        names += plots.write_comparison(folder, stem, metric.words, metric.unit, estimates)
+    return names

@@ -20,6 +20,7 @@ from syncproto.errors import SyncError
 from syncproto.identity import SITE_ID_BYTES, SiteId
 from syncsim.bound import bound_ms
 from syncsim.checkers import CHECKERS, CheckError, Ending
+from syncsim.checkers.lost_writes import lost
 from syncsim.events import Mishap, Transaction
 from syncsim.history import History, SiteState
 from syncsim.measures import Delays, ages, joined, lacking
@@ -179,12 +180,16 @@ class World:
                 SimSite(number, None, hoods[number], every_ms, site.offset_ms, site.drift_ppm)  # type: ignore[arg-type]
             )
             self.sites[number].member = self._rule.member(number, setting)
+            self.history.names[setting.site_ids[number]] = site.name
         self._alias = list(range(len(self.sites)))  # of a clone, the site that it is a copy of
         self._twins: list[tuple[int, SimSite]] = []
         self._links = [LinkCount() for _ in scenario.links]
         self._remembered: dict[tuple[int, int], Remembered] = {}
         self._backups: dict[tuple[int, int], Callable[[bool], None]] = {}
         self._converged_ms: int | None = None
+        self._ends_ms = scenario.ends_ms
+        self._bound_ms: int | None = None
+        self._final: Ending | None = None
         self._times_ms: list[int] = []
         self._series: dict[str, list[float]] = {
             name: []
@@ -229,12 +234,12 @@ class World:
         return self._finished()
 
     def _loop(self) -> None:
-        queue, ends_ms = self._queue, self.scenario.ends_ms
+        queue = self._queue
         told_s, events = time.monotonic(), 0
         while queue and self._converged_ms is None:
             at_ms, _, action, arguments = heappop(queue)
-            if at_ms > ends_ms:
-                self.now_ms = ends_ms
+            if at_ms > self._ends_ms:
+                self.now_ms = self._ends_ms
                 break
             self.now_ms = at_ms
             action(*arguments)
@@ -243,7 +248,7 @@ class World:
                 now_s = time.monotonic()
                 if now_s - told_s >= PROGRESS_S:
                     told_s = now_s
-                    self._progress(at_ms, ends_ms)
+                    self._progress(at_ms, self._ends_ms)
 
     def _at(self, at_ms: int, action: Callable[..., None], *arguments: Any) -> None:
         self._order += 1
@@ -440,7 +445,8 @@ class World:
             self._refused(site, exchange.callee, error)
             return self._end(exchange, complete=False)
         if request is None:
-            self._learn(exchange, answer)
+            if conversation.complete:
+                self._learn(exchange, answer)
             if conversation.alarms:
                 self._note("alarm", exchange.caller, exchange.callee, *conversation.alarms)
             return self._end(exchange, complete=conversation.complete)
@@ -556,12 +562,16 @@ class World:
         site.member.restarted()
 
     def _back_up(self, mishap: Mishap, number: int) -> None:
+        site = self.sites[number]
+        if site.confidant is not None:
+            # It holds changes under numbers that others use too: a copy of that helps nobody.
+            return
         self._note("backup", number)
-        self._backups[id(mishap), number] = self.sites[number].member.backup()
+        self._backups[id(mishap), number] = site.member.backup()
 
     def _restore(self, site: SimSite, mishap: Mishap) -> None:
-        put_back = self._backups.pop((id(mishap), site.number))
-        if site.confidant is not None or self._is_confidant(site.number):
+        put_back = self._backups.pop((id(mishap), site.number), None)
+        if put_back is None or site.confidant is not None or self._is_confidant(site.number):
             self._note("unrestored", site.number)
             return
         self._restart(site)
@@ -595,7 +605,9 @@ class World:
             return
         self._restart(site)
         site.confidant = None
+        name = self.scenario.sites[site.number].name
         self._setting.site_ids[site.number] = self._site_id()
+        self.history.names[self._setting.site_ids[site.number]] = f"{name} (rebuilt)"
         site.member = self._rule.member(site.number, self._setting)
         for pair in [pair for pair in self._remembered if site.number in pair]:
             del self._remembered[pair]
@@ -632,6 +644,10 @@ class World:
             # Stamps of the future: nobody waits for them in virtual time.
             self._passed_ms += ahead_ms
         self._note("quiet", self._passed_ms)
+        self._bound_ms = bound_ms(self.scenario, len(self.history.writes))
+        if self._bound_ms is not None:
+            late_ms = self._bound_ms + self.scenario.gossip.every_ms
+            self._ends_ms = min(self._ends_ms, self.now_ms + late_ms)
         self._quiet_check_ms = min(60_000, max(1_000, self.scenario.gossip.every_ms // 8))
         self._at(self.now_ms, self._check_quiet)
 
@@ -680,9 +696,8 @@ class World:
 
     def _finished(self) -> Run:
         scenario, sites = self.scenario, self._lasting
-        bound = bound_ms(scenario, len(self.history.writes))
         states = self._states()
-        verdicts = self._verdicts(states, bound)
+        verdicts = self._verdicts(states)
         whole = joined(site.delays for site in sites)
         expected = sum(site.writes for site in sites) * (len(sites) - 1)
         results = Results(
@@ -696,12 +711,12 @@ class World:
             faults_ms=scenario.faults_ms,
             quiet_ms=scenario.quiet_ms,
             converged_ms=self._converged_ms,
-            bound_ms=bound,
+            bound_ms=self._bound_ms,
             writes=sum(site.writes for site in sites),
             transactions=self.counts["write"],
             conflicts=max(site.member.conflicts for site in sites),
-            parked=sum(site.member.parked() for site in sites),
-            lost_updates=self._rule.lost_updates([site.member for site in sites], self.history),
+            parked=self._parked(),
+            lost_updates=self._lost_updates(states),
             bytes=round(sum(link.up + link.down for link in self._links)),
             rounds=sum(site.rounds for site in sites),
             failures=sum(site.failures for site in sites),
@@ -724,6 +739,16 @@ class World:
             trace=self._hasher.hexdigest(),
         )  # fmt: skip
         return Run(scenario, results, self.history, states, dict(self.counts))
+
+    def _parked(self) -> int:
+        members = [site.member for site in self._lasting]
+        alike = self._converged_ms is not None and not any(s.tables for s in self.scenario.sites)
+        return len(members) * members[0].parked() if alike else sum(m.parked() for m in members)
+
+    def _lost_updates(self, states: tuple[SiteState, ...]) -> int:
+        if states:
+            return sum(1 for _ in lost(self._ending(states)))
+        return self._rule.lost_updates([site.member for site in self._lasting], self.history)
 
     def _site_result(self, site: SimSite) -> SiteResult:
         declared = self.scenario.sites[site.number]
@@ -753,10 +778,15 @@ class World:
         members = [site.member for site in self._lasting]
         return tuple(member.state() for member in members if isinstance(member, OurMember))
 
-    def _verdicts(self, states: tuple[SiteState, ...], bound: int | None) -> dict[str, str]:
+    def _ending(self, states: tuple[SiteState, ...]) -> Ending:
+        if self._final is None:
+            self._final = Ending(self.history, states, self._converged_ms, self._bound_ms)
+        return self._final
+
+    def _verdicts(self, states: tuple[SiteState, ...]) -> dict[str, str]:
         if not states:
             return {}
-        ending = Ending(self.history, states, self._converged_ms, bound)
+        ending = self._ending(states)
         verdicts = {}
         for name in self.scenario.measure.checkers:
             try:

@@ -11,7 +11,8 @@ from servers import MariaDB
 from sites import make_site
 
 from syncnode.new_config import new_settings
-from syncnode.operations.site import initialise, open_replica, uninstall
+from syncnode.operations.removal import uninstall
+from syncnode.operations.site import initialise, open_replica
 from syncproto.errors import StoreError, SyncError
 
 PERSON = (

@@ -16,7 +16,8 @@ from sites import Site, settle, sync
 
 from syncnode.config import Settings
 from syncnode.new_config import new_settings
-from syncnode.operations.site import initialise, uninstall
+from syncnode.operations.removal import uninstall
+from syncnode.operations.site import initialise
 
 KEYS = {
     "person": "person_id",

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from handmade_runs import MINI, handmade, stand_in
 
 import syncsim
 from syncproto.errors import SyncError
-from syncsim.__main__ import main
+from syncsim.__main__ import _parser, main
 from syncsim.progress import Progress
 from syncsim.report import plots, tables
 from syncsim.versions import version
@@ -38,7 +39,7 @@ def mini(tmp_path) -> Path:
 def faked(monkeypatch):
     """Results that no simulator made, and no plots, which take long."""
     monkeypatch.setattr(syncsim, "run", stand_in)
-    monkeypatch.setattr(plots, "find_spec", lambda name: None)
+    monkeypatch.setattr(plots, "find_spec", lambda _: None)
 
 
 def syncsim_process(*arguments: object, hash_seed: int = 0, cwd: Path | None = None):
@@ -94,7 +95,8 @@ def test_the_folder_of_a_run_has_the_same_bytes_whoever_makes_it(mini, tmp_path)
     assert str(tmp_path) not in (tmp_path / "one" / "run.json").read_text()
 
 
-def test_ctrl_c_ends_cleanly_and_leaves_nothing(mini, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_cleanly_and_leaves_nothing(mini, tmp_path, number):
     mini.write_text(MINI.replace('faults = "1h"', 'faults = "400d"'))
     process = subprocess.Popen(
         [sys.executable, "-m", "syncsim", "run", str(mini), "--out", str(tmp_path / "out")],
@@ -110,7 +112,7 @@ def test_ctrl_c_ends_cleanly_and_leaves_nothing(mini, tmp_path):
             assert time.monotonic() < ends_s, "it did not begin"
             time.sleep(0.02)
         time.sleep(0.3)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         stdout, stderr = process.communicate(timeout=20)
     finally:
         process.kill()
@@ -267,7 +269,7 @@ def test_the_trace_can_be_left_out(mini, faked, tmp_path):
 
 
 def test_what_is_left_out_for_want_of_a_package_is_said(mini, faked, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(tables, "find_spec", lambda name: None)
+    monkeypatch.setattr(tables, "find_spec", lambda _: None)
     assert main(["run", str(mini), "--out", str(tmp_path / "out")]) == 0
     err = capsys.readouterr().err
     assert "Parquet: left out, pyarrow is not installed" in err
@@ -333,3 +335,47 @@ def test_a_pipe_gets_a_line_every_ten_seconds():
     lines = stream.getvalue().splitlines()
     assert len(lines) == 4  # after 2, 12, 22 and 32 seconds
     assert lines[0].startswith("syncsim:   3 %  runs, about ")
+
+
+# The documentation
+
+
+README = Path(syncsim.__file__).parents[1] / "README.md"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README.read_text(), re.DOTALL)
+
+
+def test_every_command_of_the_readme_is_one(monkeypatch):
+    monkeypatch.chdir(README.parents[1])
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    commands = [line.split()[1:] for line in lines if line.startswith("syncsim ")]
+    assert {command[0] for command in commands} == {"run", "sweep", "compare", "replay"}
+    for command in commands:
+        parsed = _parser().parse_args(command)
+        for path in [getattr(parsed, "file", None), *getattr(parsed, "files", ())]:
+            assert path is None or path.is_file(), command
+
+
+def test_the_program_of_the_readme_runs(mini, capsys):
+    (program,) = blocks("python")
+    ready = "simulations/scenarios/small-clinics.toml"
+    assert (README.parents[1] / ready).is_file()
+    program = program.replace(ready, str(mini))  # a smaller one
+    exec(compile(program, str(README), "exec"), {})
+    printed = capsys.readouterr().out
+    paces = re.findall(r"(?m)^ *(\d+) min  p90 +([\d.]+) min  ([\d.]+) MB$", printed)
+    assert [int(pace) for pace, _, _ in paces] == [1, 5, 15]
+    # The slower, the staler and the cheaper.
+    assert float(paces[0][1]) < float(paces[2][1])
+    assert float(paces[0][2]) > float(paces[2][2])
+
+
+def test_every_ready_scenario_is_in_the_readme_and_is_sound():
+    folder = README.parent / "scenarios"
+    names = {path.name for path in folder.glob("*.toml")}
+    assert len(names) >= 10
+    assert names == set(re.findall(r"(?m)^\| `([a-z-]+\.toml)` \|", README.read_text()))
+    for name in sorted(names):
+        assert syncsim.Scenario.load(folder / name).story, name

@@ -39,13 +39,15 @@ def pairs_of(cells: list[Cell]) -> list[tuple[str, str]]:
     )
 
 
-def test_rivals_are_every_rule_and_every_choice_with_ours_first(mini):
+def test_rivals_are_every_rule_and_every_choice_with_ours_first(mini, monkeypatch):
+    rules = {"rival": RULES["ours"], **RULES}
+    monkeypatch.setattr("syncsim.rules.RULES", rules)
     cells = compared_cells([mini], (1, 2), rivals=True, fixed={})
     pairs = pairs_of(cells)
     assert pairs[0] == ("ours", "parent-first")
-    assert {rule for rule, _ in pairs} == set(RULES)
+    assert {rule for rule, _ in pairs} == set(rules)
     assert {choice for _, choice in pairs} == set(CHOICES)
-    assert len(pairs) == len(RULES) + len(CHOICES) - 1
+    assert len(pairs) == len(rules) + len(CHOICES) - 1
     assert len(cells) == 2 * len(pairs)
 
 
@@ -76,7 +78,7 @@ def test_rules_times_choices_times_files(mini, tmp_path):
 
 def test_a_run_folder_stands_for_its_scenario(mini, tmp_path, monkeypatch):
     monkeypatch.setattr(syncsim, "run", stand_in)
-    monkeypatch.setattr(plots, "find_spec", lambda name: None)
+    monkeypatch.setattr(plots, "find_spec", lambda _: None)
     out = tmp_path / "slow"
     assert main(["run", str(mini), "--set", "gossip.every=15m", "--out", str(out)]) == 0
     cells = compared_cells([mini, out], (1,), fixed={})

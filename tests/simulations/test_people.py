@@ -8,14 +8,14 @@ import subprocess
 import sys
 import tracemalloc
 import zlib
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import replace
 
 import pytest
 
 from syncproto.row import Reference
-from syncsim import presets
-from syncsim.events import Transaction
+from syncsim import clinic, presets
+from syncsim.events import Mishap, Transaction
 from syncsim.misfortunes import mishaps
 from syncsim.people import pool_key, script, shared_key, shared_statements
 from syncsim.scenario import DAY_MS, HOUR_MS, Misfortune, Profile, Scenario, Site
@@ -57,29 +57,29 @@ def test_time_goes_on_and_stops_when_the_quiet_begins():
 @pytest.mark.parametrize(
     ("name", "sites", "rows_a_day"),
     [
-        # The figures of a clinic with OpenMRS, of which the four tables hold 95 in 100: the
+        # The figures of a clinic with OpenMRS, of which the four tables hold 97 in 100: the
         # providers of an encounter are a column here.
-        ("small health centre", 40, 850),
-        ("health centre", 16, 2_100),
-        ("district hospital", 3, 12_600),
+        ("small health centre", 30, 850),
+        ("health centre", 12, 2_100),
+        ("district hospital", 4, 12_600),
     ],
 )
 def test_a_day_is_as_large_as_that_of_a_clinic(name, sites, rows_a_day):
     drawn = list(script(scenario(presets.PEOPLE[name], sites, faults_ms=DAY_MS), 1))
-    assert rows(drawn) / sites == pytest.approx(0.95 * rows_a_day, rel=0.06)
+    assert rows(drawn) / sites == pytest.approx(0.97 * rows_a_day, rel=0.08)
 
 
 def test_the_mix_of_events_is_that_of_a_clinic():
-    drawn = list(script(scenario(sites=30), 1))
+    drawn = list(script(scenario(sites=20), 1))
     kinds: Counter[str] = Counter()
     for transaction in drawn:
         for statement in transaction.statements:
             verb = "delete" if statement.values is None else "update"
             verb = verb if statement.changed or statement.values is None else "insert"
             kinds[f"{verb} {statement.table}"] += 1
-    visits = 60 * CENTRE.visits_a_day
-    patients = 60 * CENTRE.patients_a_day
-    assert kinds["insert person"] == pytest.approx(patients, rel=0.1)
+    visits = 40 * CENTRE.visits_a_day
+    patients = 40 * CENTRE.patients_a_day
+    assert kinds["insert person"] == pytest.approx(patients, rel=0.15)
     assert kinds["insert visit"] == pytest.approx(visits + patients, rel=0.05)
     assert kinds["insert obs"] / visits == pytest.approx(36, rel=0.05)  # AMPATH had 31 to 36
     assert kinds["update person"] > 0.02 * visits  # names
@@ -91,16 +91,16 @@ def test_the_mix_of_events_is_that_of_a_clinic():
 
 
 def test_scale_thins_the_events_and_not_their_size():
-    whole = list(script(scenario(sites=20, faults_ms=DAY_MS), 1))
-    part = list(script(scenario(sites=20, faults_ms=10 * DAY_MS, scale=0.1), 1))
-    assert len(part) == pytest.approx(len(whole), rel=0.1)
+    whole = list(script(scenario(sites=10, faults_ms=DAY_MS), 1))
+    part = list(script(scenario(sites=10, faults_ms=10 * DAY_MS, scale=0.1), 1))
+    assert len(part) == pytest.approx(len(whole), rel=0.15)
     sizes = [sum(counts) / len(counts) for counts in (obs_of_forms(whole), obs_of_forms(part))]
     assert sizes[1] == pytest.approx(sizes[0], rel=0.1)
 
 
 def test_nobody_works_at_night_and_the_morning_is_busier():
     profile = replace(CENTRE, hours_ms=(8 * HOUR_MS, 18 * HOUR_MS))
-    drawn = list(script(scenario(profile, 20, faults_ms=4 * DAY_MS), 1))
+    drawn = list(script(scenario(profile, 20), 1))
     by_hour = Counter(transaction.at_ms % DAY_MS // HOUR_MS for transaction in drawn)
     assert set(by_hour) <= set(range(8, 18 + 5))  # the last visit of the day takes its time
     assert sum(by_hour[hour] for hour in range(18, 23)) < 0.1 * len(drawn)
@@ -124,17 +124,17 @@ def test_hours_are_those_of_the_day_not_of_the_run():
 
 def test_weekends_may_be_quiet():
     profile = replace(CENTRE, weekend=0.2)
-    drawn = script(scenario(profile, 20, faults_ms=7 * DAY_MS), 1)
+    drawn = script(scenario(profile, 6, faults_ms=7 * DAY_MS), 1)
     by_day = Counter(transaction.at_ms // DAY_MS for transaction in drawn)
     working = sum(by_day[day] for day in range(5)) / 5
-    assert by_day[5] + by_day[6] == pytest.approx(2 * 0.2 * working, rel=0.15)
-    closed = script(scenario(replace(CENTRE, weekend=0.0), 3, faults_ms=14 * DAY_MS), 1)
+    assert by_day[5] + by_day[6] == pytest.approx(2 * 0.2 * working, rel=0.2)
+    closed = script(scenario(replace(CENTRE, weekend=0.0), 1, faults_ms=14 * DAY_MS), 1)
     assert {t.at_ms // DAY_MS % 7 for t in closed} == set(range(5))
 
 
 def test_the_script_is_drawn_step_by_step_in_bounded_memory():
     def peak_bytes(days: int) -> int:
-        profile = replace(CENTRE, visits_a_day=30, patients_a_day=90)
+        profile = replace(CENTRE, visits_a_day=10, patients_a_day=90)
         tracemalloc.start()
         try:
             for _ in script(scenario(profile, 1, faults_ms=days * DAY_MS), 1):
@@ -144,7 +144,7 @@ def test_the_script_is_drawn_step_by_step_in_bounded_memory():
             tracemalloc.stop()
 
     peak_bytes(1)
-    assert peak_bytes(20) < 1.3 * peak_bytes(5)
+    assert peak_bytes(16) < 1.3 * peak_bytes(4)
 
 
 def test_values_are_as_compressible_as_real_ones():
@@ -182,7 +182,7 @@ def test_shared_rows_are_the_same_for_everybody_and_point_to_each_other():
 
 def test_a_share_of_the_events_edits_shared_rows_and_the_first_are_the_hottest():
     profile = replace(CENTRE, shared=0.25)
-    drawn = list(script(scenario(profile, 20, shared_rows=8), 1))
+    drawn = list(script(scenario(profile, 15, shared_rows=8), 1))
     hot = {shared_key(table, rank): rank for table in TABLES for rank in range(8)}
     edits = [t for t in drawn if t.statements[0].key in hot]
     assert len(edits) == pytest.approx(0.25 * len(drawn), rel=0.08)
@@ -214,58 +214,77 @@ MISFORTUNES = (
 )
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("misfortunes", [(), MISFORTUNES], ids=["calm", "misfortunes"])
-def test_people_touch_only_rows_that_they_see_and_that_are_theirs_or_everybodys(seed, misfortunes):
+def test_people_touch_only_rows_that_they_see_and_that_are_theirs_or_everybodys(
+    seed, misfortunes, monkeypatch
+):
     """Replayed without any exchange: each site holds what it wrote itself and what is shared, a
-    restore puts it back, a wipe empties it."""
-    run = scenario(replace(CENTRE, shared=0.1), 5, misfortunes=misfortunes, faults_ms=3 * DAY_MS)
+    restore puts it back, a wipe empties it. What is rare is made frequent."""
+    for rare in ("MERGE_PATIENTS", "PURGE_AN_ENCOUNTER", "VOID_A_GROUP", "CORRECT_AN_OBS"):
+        monkeypatch.setattr(clinic, rare, 10)
+    profile = replace(presets.PEOPLE["small health centre"], shared=0.1)
+    run = scenario(profile, 5, misfortunes=misfortunes, faults_ms=3 * DAY_MS)
     shared = {(s.table, s.key) for s in shared_statements(run)}
     writers: dict[tuple[str, bytes], int] = {}
-    held = [set(shared) for _ in run.sites]
-    history: list[list[tuple[int, frozenset]]] = [[(-1, frozenset(shared))] for _ in run.sites]
+    held = [Held(shared) for _ in run.sites]
     falls = mishaps(run, seed)
-    waiting = list(falls)
-    touched = deleted = 0
+    waiting = deque(falls)
+    updated = deleted = 0
     for transaction in script(run, seed):
         while waiting and waiting[0].at_ms <= transaction.at_ms:
-            mishap = waiting.pop(0)
-            (site,) = mishap.sites
-            if mishap.kind == "wipe":
-                held[site] = set()
-            elif mishap.kind == "restore":
-                backup_ms = max(0, mishap.at_ms - mishap.age_ms)
-                past = [rows for at_ms, rows in history[site] if at_ms < backup_ms]
-                held[site] = set(past[-1])
-            history[site].append((mishap.at_ms, frozenset(held[site])))
-        site, here = transaction.site, held[transaction.site]
-        for mishap in falls:
-            if mishap.kind == "power-cut" and mishap.sites == (site,):
-                assert not mishap.at_ms <= transaction.at_ms < mishap.until_ms
+            mishap = waiting.popleft()
+            held[mishap.sites[0]].suffer(mishap)
+        here = held[transaction.site]
+        assert transaction.at_ms >= here.dark_until_ms
         for statement in transaction.statements:
             row = (statement.table, statement.key)
             if statement.values is None:
-                assert row in here - shared
-                here.discard(row)
+                assert row in here.rows - shared
+                assert row not in {here.targets.get(other) for other in here.rows - {row}}
+                here.log.append((transaction.at_ms, "delete", row))
+                here.rows.discard(row)
                 deleted += 1
                 continue
             assert tuple(statement.values) == all_columns(statement.table)
             for value in statement.values.values():
-                assert not isinstance(value, Reference) or (value.table, value.key) in here
-            if statement.changed:
-                assert row in here
-                touched += 1
-            else:
-                assert row not in writers
+                if isinstance(value, Reference):
+                    here.targets[row] = (value.table, value.key)
+                    assert here.targets[row] in here.rows
+            assert (row in here.rows) == bool(statement.changed)
+            updated += bool(statement.changed)
             if row not in shared:
-                assert writers.setdefault(row, site) == site
-            here.add(row)
-        history[site].append((transaction.at_ms, frozenset(here)))
-    assert touched > 20
-    assert deleted > 0
-    if misfortunes:
-        assert {mishap.kind for mishap in falls} == {"power-cut", "restore", "wipe"}
-    assert waiting == [mishap for mishap in waiting if mishap.at_ms > transaction.at_ms]
+                assert writers.setdefault(row, transaction.site) == transaction.site
+            here.log.append((transaction.at_ms, "insert", row))
+            here.rows.add(row)
+    assert updated > 200
+    assert deleted > 200
+    assert len(falls) - len(waiting) > (10 if misfortunes else -1)
+
+
+class Held:
+    """The rows of one site that meets nobody."""
+
+    def __init__(self, shared: set[tuple[str, bytes]]) -> None:
+        self.rows = set(shared)
+        self.dark_until_ms = 0
+        self.targets: dict[tuple[str, bytes], tuple[str, bytes]] = {}
+        self.log = [(-1, "insert", row) for row in shared]
+
+    def suffer(self, mishap: Mishap) -> None:
+        if mishap.kind == "power-cut":
+            self.dark_until_ms = mishap.until_ms
+            return
+        assert mishap.kind in ("restore", "wipe")
+        left_ms = max(0, mishap.at_ms - mishap.age_ms) if mishap.kind == "restore" else -2
+        now = set(self.rows)
+        self.rows.clear()
+        for at_ms, verb, row in self.log:
+            if at_ms < left_ms:
+                (self.rows.add if verb == "insert" else self.rows.discard)(row)
+        # What the fall took away and gave back is as if it had been written now.
+        self.log += [(mishap.at_ms, "delete", row) for row in sorted(now - self.rows)]
+        self.log += [(mishap.at_ms, "insert", row) for row in sorted(self.rows - now)]
 
 
 RANDOM = Profile("monkeys", kind="random", writes_an_hour=120, rows=5, deletes=0.2)

@@ -4,12 +4,13 @@ import gzip
 import json
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from handmade_runs import MINI, tree_scenario
 
 from syncproto.errors import ConfigError
-from syncsim import Scenario, run
+from syncsim import Scenario, run, versions
 from syncsim.__main__ import main
 from syncsim.plain import plain_scenario, scenario_of
 from syncsim.replay import Window, links_down, replay, sample_at
@@ -34,7 +35,7 @@ def made(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("replay")
     (folder / "mini.toml").write_text(MINI)
     patch = pytest.MonkeyPatch()
-    patch.setattr(plots, "find_spec", lambda name: None)
+    patch.setattr(plots, "find_spec", lambda _: None)
     arguments = ["--seed", str(SEED), "--set", "gossip.every=2m", "--out", str(folder / "out")]
     assert main(["run", str(folder / "mini.toml"), *arguments]) == 0
     patch.undo()
@@ -128,6 +129,14 @@ def test_links_that_were_down_are_found_again_for_every_sample(made):
     found = [links_down(record, time_ms) for time_ms in results.times_ms]
     assert found == [list(down) for down in results.links_down]
     assert any(found)
+
+
+def test_a_link_is_down_from_the_first_to_the_last_millisecond_of_its_partition(made):
+    partition = Misfortune("partition", at_ms=600_000, lasts_ms=300_000, sites=("clinic-1",))
+    scenario = replace(read_record(made).scenario, misfortunes=(partition,))
+    record = replace(read_record(made), scenario=scenario)
+    moments_ms = (599_999, 600_000, 899_999, 900_000)
+    assert [len(links_down(record, at_ms)) for at_ms in moments_ms] == [0, 1, 1, 0]
 
 
 def test_the_trace_around_a_moment_is_that_of_the_file(made, capsys):
@@ -258,3 +267,28 @@ def test_samples_are_found_by_time():
     assert sample_at((5,), 1) is None
     with pytest.raises(ConfigError):
         read_results(Path("/nonexistent"))
+
+
+# Versions
+
+
+def test_the_digest_of_the_sources_follows_what_has_a_say_in_a_run(tmp_path, monkeypatch):
+    package = SimpleNamespace(__name__="syncsim", __file__=str(tmp_path / "__init__.py"))
+    for name in ("syncproto", "syncnode", "syncsim"):
+        monkeypatch.setattr(versions, name, package)
+    (tmp_path / "report").mkdir()
+    (tmp_path / "rules").mkdir()
+
+    def digest_with(name: str, text: str) -> str:
+        (tmp_path / name).write_text(text)
+        versions.code_digest.cache_clear()
+        return versions.code_digest()
+
+    first = digest_with("world.py", "pass")
+    assert digest_with("report/page.py", "pass") == first
+    assert digest_with("cli.py", "pass") == first
+    second = digest_with("rules/ours.py", "pass")
+    third = digest_with("world.py", "...")
+    assert len({first, second, third}) == 3
+    monkeypatch.undo()
+    versions.code_digest.cache_clear()

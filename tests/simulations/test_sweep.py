@@ -1,5 +1,6 @@
-"""Sweeps: every combination, on all cores or a cluster, resumable; and what their means are worth."""
+"""Sweeps: every combination, on all cores or a cluster, resumable; what their means are worth."""
 
+import contextlib
 import csv
 import json
 import math
@@ -14,21 +15,27 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from handmade_runs import MINI, handmade, made_cell, stand_in, tree_scenario
+from handmade_runs import CODE, MINI, handmade, made_cell, stand_in, tree_scenario
 from hypothesis import given
 from hypothesis import strategies as st
 
 import syncsim
 from syncproto.errors import ConfigError
 from syncsim import cells as cells_module
-from syncsim import intervals
+from syncsim import intervals, versions
 from syncsim.__main__ import main
-from syncsim.cells import Cell, Done, Failed, execute, parse_seeds
+from syncsim.cells import Cell, Done, Failed, execute, failures_text, parse_seeds
 from syncsim.estimates import METRICS, runs_table, summary_table
 from syncsim.overrides import applied, parse_override, parse_variation
 from syncsim.sweep import sweep_cells
 
 TREE = tree_scenario(3)
+
+
+@pytest.fixture
+def same_sources(monkeypatch):
+    """What `made_cell` says of the sources holds here, too."""
+    monkeypatch.setattr(versions, "code_digest", lambda: CODE)
 
 
 def some_cells(count: int = 4) -> list[Cell]:
@@ -146,7 +153,7 @@ def test_a_combination_that_breaks_the_file_is_named_before_anything_runs(tmp_pa
         sweep_cells(path, {("links", "line", "loss"): (0, 7)}, (1,), fixed={})
 
 
-def test_processes_come_to_what_one_process_comes_to(tmp_path):
+def test_processes_come_to_what_one_process_comes_to(tmp_path, same_sources):
     alone = {
         done.cell.seed: done.results for done in execute(some_cells(), None, jobs=1, work=made_cell)
     }
@@ -158,7 +165,7 @@ def test_processes_come_to_what_one_process_comes_to(tmp_path):
     assert alone[1] != alone[2]
 
 
-def test_what_is_there_already_is_not_run_again(tmp_path):
+def test_what_is_there_already_is_not_run_again(tmp_path, same_sources):
     ran = []
 
     def work(cell):
@@ -174,20 +181,22 @@ def test_what_is_there_already_is_not_run_again(tmp_path):
 
 
 @pytest.mark.parametrize("what", ["scenario", "version", "code"])
-def test_results_of_another_scenario_or_version_are_never_mixed_in(tmp_path, monkeypatch, what):
+def test_results_of_another_scenario_or_version_are_never_mixed_in(
+    tmp_path, monkeypatch, what, same_sources
+):
     list(execute(some_cells(1), tmp_path, jobs=1, work=made_cell))
     cells = some_cells(1)
     if what == "scenario":
         cells = [replace(cells[0], scenario=replace(TREE, faults_ms=TREE.faults_ms + 1))]
     elif what == "version":
-        monkeypatch.setattr(cells_module.versions, "version", lambda: "9.9")
+        monkeypatch.setattr(versions, "version", lambda: "9.9")
     else:
-        monkeypatch.setattr(cells_module.versions, "code_digest", lambda: "0" * 16)
+        monkeypatch.setattr(versions, "code_digest", lambda: "0" * 16)
     with pytest.raises(ConfigError, match=rf"was made otherwise \({what} was"):
         list(execute(cells, tmp_path, jobs=1, work=made_cell))
 
 
-def test_a_comment_in_the_file_makes_no_other_scenario(tmp_path):
+def test_a_comment_in_the_file_makes_no_other_scenario(tmp_path, same_sources):
     list(execute(some_cells(1), tmp_path, jobs=1, work=made_cell))
     (cell,) = some_cells(1)
     commented = replace(cell, scenario=replace(TREE, text="# a comment"))
@@ -195,12 +204,29 @@ def test_a_comment_in_the_file_makes_no_other_scenario(tmp_path):
     assert seeds_of(ended) == [1]
 
 
-def test_one_run_that_breaks_does_not_cost_the_others(tmp_path):
+def test_one_run_that_breaks_does_not_cost_the_others(tmp_path, same_sources):
     ended = list(execute(some_cells(3), tmp_path, jobs=2, work=breaks_on_two))
     assert seeds_of(ended) == [1, 3]
     (failed,) = [done for done in ended if isinstance(done, Failed)]
     assert (failed.cell.seed, failed.reason) == (2, "ZeroDivisionError: a world without sites")
     assert len(list((tmp_path / "cells").iterdir())) == 2
+
+
+def test_results_of_a_worker_with_other_sources_are_not_kept(tmp_path, same_sources):
+    def work(cell):
+        made = made_cell(cell)
+        return {**made, "cell": {**made["cell"], "code": "f" * 16}}
+
+    (failed,) = execute(some_cells(1), tmp_path, jobs=1, work=work)
+    assert isinstance(failed, Failed)
+    assert "run by another version of syncsim (code was ffff" in failed.reason
+    assert not (tmp_path / "cells").exists()
+
+
+def test_many_runs_that_break_are_not_all_listed():
+    lines = failures_text([Failed(cell, "it broke") for cell in some_cells(12)]).splitlines()
+    assert lines[0] == "not run: gossip.every=1m seed 1: it broke"
+    assert lines[10:] == ["and 2 more runs were not made"]
 
 
 def test_a_process_that_dies_is_said_with_a_remedy(tmp_path):
@@ -256,37 +282,48 @@ def test_a_sweep_in_which_a_run_diverged_is_not_done(tmp_path, monkeypatch, caps
     assert "75 % [30, 95]" in capsys.readouterr().out
 
 
-def test_an_interrupted_sweep_keeps_whole_files_and_ends_its_processes(tmp_path):
+def test_an_interrupted_sweep_ends_its_processes_at_once(tmp_path):
     path = tmp_path / "mini.toml"
-    path.write_text(MINI.replace('faults = "1h"', 'faults = "1d"'))
-    out = tmp_path / "out"
+    path.write_text(MINI.replace('faults = "1h"', 'faults = "400d"'))
+    command = ["sweep", str(path), "--seeds", "1-9", "--jobs", "2", "--out", str(tmp_path / "out")]
     process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "syncsim", "sweep", str(path)),
-            *("--seeds", "1-500", "--jobs", "2", "--out", str(out)),
-        ],
+        [sys.executable, "-m", "syncsim", *command],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,  # so that nothing is left of it if this test fails
     )
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     try:
         ends_s = time.monotonic() + 30
-        while len(list(out.glob("cells/*.json"))) < 2:
+        while len(children.read_text().split()) < 3:  # two that run, and one that tidies up
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < ends_s, "it did not begin"
             time.sleep(0.02)
+        time.sleep(1)
         began_s = time.monotonic()
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=20)  # which waits for all that hold its pipes
     finally:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     assert process.returncode == 130
     assert "a sweep goes on where it stopped" in err
     assert "Traceback" not in err
     assert time.monotonic() - began_s < 10
-    for file in (out / "cells").glob("*.json"):
-        assert json.loads(file.read_text())["results"]["trace"]
+
+
+def test_a_file_of_results_is_whole_or_not_there(tmp_path, monkeypatch, same_sources):
+    def broken(path, target):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", broken)
+        with pytest.raises(OSError, match="No space"):
+            list(execute(some_cells(1), tmp_path, jobs=1, work=made_cell))
+    assert list((tmp_path / "cells").glob("*.json")) == []
+    assert seeds_of(list(execute(some_cells(1), tmp_path, jobs=1, work=made_cell))) == [1]
 
 
 # A cluster
@@ -318,21 +355,25 @@ def test_a_dask_cluster_comes_to_the_same_results(tmp_path):
         cluster.communicate("\n", timeout=30)
     assert main([*command, "--jobs", "1", "--out", str(tmp_path / "here")]) == 0
     for file in (tmp_path / "here" / "cells").iterdir():
-        assert (tmp_path / "dask" / "cells" / file.name).read_bytes() == file.read_bytes()
+        there = json.loads((tmp_path / "dask" / "cells" / file.name).read_text())
+        assert there["results"] == json.loads(file.read_text())["results"]
     assert len(list((tmp_path / "dask" / "cells").iterdir())) == 4
 
 
 CLUSTER = """
 from distributed import LocalCluster
 if __name__ == "__main__":
-    with LocalCluster(n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as it:
-        print(it.scheduler_address, flush=True)
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False,
+        host="127.0.0.1", protocol="tcp", dashboard_address=None,
+    ) as cluster:
+        print(cluster.scheduler_address, flush=True)
         input()
 """
 
 
 def test_dask_is_asked_for_by_name_where_it_is_not_there(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(cells_module, "find_spec", lambda name: None)
+    monkeypatch.setattr(cells_module, "find_spec", lambda _: None)
     path = tmp_path / "mini.toml"
     path.write_text(MINI)
     arguments = ["sweep", str(path), "--out", str(tmp_path / "out"), "--dask", "tcp://127.0.0.1:1"]
@@ -345,8 +386,11 @@ def test_dask_is_asked_for_by_name_where_it_is_not_there(tmp_path, monkeypatch, 
 
 @pytest.mark.parametrize(
     ("freedom", "quantile"),
-    [(1, 12.7062), (2, 4.3027), (9, 2.2622), (19, 2.0930), (30, 2.0423), (40, 2.0211), (60, 2.0003), (120, 1.9799)],
-)  # fmt: skip
+    [
+        *((1, 12.7062), (2, 4.3027), (9, 2.2622), (19, 2.0930), (30, 2.0423)),
+        *((40, 2.0211), (60, 2.0003), (120, 1.9799)),
+    ],
+)
 def test_quantiles_of_students_t_are_those_of_the_tables(freedom, quantile):
     assert intervals.t_quantile(freedom) == pytest.approx(quantile, abs=1e-4)
 

@@ -1,6 +1,7 @@
 """`init` and `uninstall`: a database becomes a site, and stops being one."""
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from syncnode.cli.arguments import Commands, add_command, settings_of
@@ -19,7 +20,7 @@ def add_commands(commands: Commands) -> None:
         help="sqlite:///FILE or mysql+pymysql://USER:PASSWORD@HOST/DATABASE "
         "(or $SYNCNODE_DATABASE, which keeps a password out of the file)",
     )
-    init.add_argument("--name", required=True, help="what people call this site")
+    init.add_argument("--name", help="what people call this site")
     init.add_argument("--listen", metavar="HOST:PORT", help="where children and peers reach it")
     init.add_argument("--url", help="https://host:port that others call, if not --listen")
     init.add_argument("--topology", metavar="PATH", help="the file that declares the network")
@@ -40,10 +41,15 @@ def add_commands(commands: Commands) -> None:
     init.add_argument(
         "--dry-run", action="store_true", help="print the plan and its SQL, change nothing"
     )
-    init.set_defaults(run=_init)
+    init.set_defaults(run=_init, usage=init.error)
 
     uninstall = add_command(
         commands, "uninstall", help="remove triggers and sidecar; keep the data and the files"
+    )
+    uninstall.add_argument(
+        "--database",
+        metavar="URL",
+        help="of this database, whose settings are lost; --config is not read then",
     )
     uninstall.add_argument(
         "--force", action="store_true", help="also when changes made here have reached nobody"
@@ -56,18 +62,21 @@ def _init(arguments: argparse.Namespace) -> int:
     from syncnode.config import config_path
 
     path = config_path(arguments.config)
-    settings = new_config.new_settings(
-        path,
-        name=arguments.name,
-        database=arguments.database,
-        listen=arguments.listen,
-        url=arguments.url,
-        topology=arguments.topology,
-        only=tuple(arguments.only),
-        exclude=tuple(arguments.exclude),
-    )
-    if not arguments.dry_run:
-        new_config.refuse_existing(path)
+    asked = {
+        "database": arguments.database,
+        "listen": arguments.listen,
+        "url": arguments.url,
+        "topology": arguments.topology,
+        "only": tuple(arguments.only),
+        "exclude": tuple(arguments.exclude),
+    }
+    if path.exists():
+        # Of a site that was uninstalled, or of an `init` that was interrupted.
+        settings = new_config.kept_settings(path, name=arguments.name, **asked)
+    elif arguments.name is None:
+        arguments.usage("the following arguments are required: --name")
+    else:
+        settings = new_config.new_settings(path, name=arguments.name, **asked)
     from syncnode import operations
 
     with Progress() as progress:
@@ -88,12 +97,26 @@ def _init(arguments: argparse.Namespace) -> int:
 
 
 def _uninstall(arguments: argparse.Namespace) -> int:
-    settings = settings_of(arguments)
-    from syncnode import operations
+    report: UninstallReport
+    if arguments.database:
+        from syncnode.database_url import absolute_database, database_fault, without_password
+        from syncproto.errors import ConfigError
 
-    report: UninstallReport = operations.uninstall(settings, force=arguments.force)
+        if fault := database_fault(arguments.database):
+            raise ConfigError(f"--database: {fault}")
+        url = absolute_database(arguments.database, Path.cwd())
+        shown = without_password(url)
+        from syncnode import operations
+
+        report = operations.remove(url, force=arguments.force)
+    else:
+        settings = settings_of(arguments)
+        shown = settings.shown_database
+        from syncnode import operations
+
+        report = operations.uninstall(settings, force=arguments.force)
     notice(
         f"removed {counted(report.triggers, 'trigger')} and {counted(report.tables, 'table')} "
-        f"from {settings.shown_database}; kept {', '.join(report.files_kept) or 'no file'}"
+        f"from {shown}; kept {', '.join(report.files_kept) or 'no file'}"
     )
     return EXIT_DONE

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from syncnode.operations.demo import demo
     from syncnode.operations.membership import invite, join
+    from syncnode.operations.removal import remove, uninstall
     from syncnode.operations.reporting import conflicts, log, parked, peers, status
     from syncnode.operations.running import serve, sync
-    from syncnode.operations.site import initialise, open_replica, uninstall
+    from syncnode.operations.site import initialise, open_replica
 
 __all__ = [
     "conflicts",
@@ -23,6 +24,7 @@ __all__ = [
     "open_replica",
     "parked",
     "peers",
+    "remove",
     "serve",
     "status",
     "sync",
@@ -39,10 +41,11 @@ _MODULES = {
     "open_replica": "site",
     "parked": "reporting",
     "peers": "reporting",
+    "remove": "removal",
     "serve": "running",
     "status": "reporting",
     "sync": "running",
-    "uninstall": "site",
+    "uninstall": "removal",
 }
 
 

@@ -14,6 +14,7 @@ from syncnode.capture import trigger_names
 from syncnode.database import Database, Transaction
 from syncnode.hidden import ASIDE, PARKED
 from syncnode.peers import Peer, read_peers, shown_site
+from syncnode.remains import existing_triggers
 from syncnode.reports import (
     ConflictReport,
     LogEntry,
@@ -237,7 +238,7 @@ class _Look:
     # Notes
 
     def _notes(self, serving: bool, pending: int, parked: int) -> Iterator[str]:
-        missing = trigger_names(self._plan) - _existing_triggers(self._tx)
+        missing = trigger_names(self._plan) - set(existing_triggers(self._tx))
         if missing:
             yield (
                 f"{_counted(len(missing), 'trigger')} of syncnode {_is(len(missing))} missing "
@@ -409,12 +410,6 @@ def _problem(peer: Peer) -> str | None:
     if peer.skew_ms:
         texts.append(f"its clock is {skew_text(peer.skew_ms)} the clock here")
     return "; ".join(texts) or None
-
-
-def _existing_triggers(tx: Transaction) -> set[str]:
-    from syncnode.operations.site import existing_triggers
-
-    return existing_triggers(tx)
 
 
 def _counted(number: int, noun: str) -> str:

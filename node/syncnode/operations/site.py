@@ -1,23 +1,35 @@
-"""A database becomes a site, is opened as one, and stops being one."""
+"""A database becomes a site, and is opened as one."""
 
 import contextlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
-from syncnode.anchor import Anchor
-from syncnode.capture import capture_ddl, drop_ddl, explain, key_count, mask_count, trigger_names
+from syncnode.anchor import SHARED, Anchor
+from syncnode.capture import capture_ddl, explain, key_count, mask_count, trigger_names
 from syncnode.database import Database, Transaction
 from syncnode.hidden import HiddenRows
 from syncnode.machine import THIS_MACHINE, Machine
-from syncnode.reports import InitReport, UninstallReport
-from syncnode.sidecar import FORMAT, Sidecar, load_plan, sidecar_ddl, sidecar_drop
+from syncnode.remains import (
+    Remains,
+    existing_triggers,
+    finish,
+    remains,
+    take_away,
+    take_away_what_can_be,
+)
+from syncnode.reports import InitReport
+from syncnode.serve_lock import alone
+from syncnode.sidecar import Sidecar, load_plan, sidecar_ddl
 from syncnode.table import Origins, Table
 from syncproto.codec import decode_cells
 from syncproto.errors import ConfigError, StoreError
-from syncproto.identity import SiteId, site_text
+from syncproto.identity import Origin, site_text
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from syncnode.config import Settings
+    from syncnode.identity import SiteKey
     from syncnode.replica import DatabaseReplica
     from syncnode.schema.plan import SchemaPlan
 
@@ -29,62 +41,133 @@ MESSAGE_BYTES_BESIDE_ROWS = 16 << 10  # frontier, sums and the rest of a turn
 def initialise(settings: "Settings", *, dry_run: bool, progress: Progress) -> InitReport:
     """Inspect the database, and make a site of it unless `dry_run`.
 
-    Everything is made or nothing: keys, sidecar, triggers, settings.
+    Everything is made or nothing: keys, sidecar, triggers, settings; what an `init` that was
+    killed has left is taken away first. Settings that stand in their file stay as they are, and
+    so does the key of a site that was uninstalled.
 
     Raises:
-        ConfigError: The settings do not fit the database.
+        ConfigError: The settings do not fit the database, or the key is another site's.
         StoreError: The database cannot be used, or is a site already.
     """
+    database = Database(settings.database)
+    try:
+        found = _check_ready(database, settings)
+        if dry_run:
+            return _made(database, settings, found, progress, dry_run=True)
+        with alone(database):
+            return _made(database, settings, found, progress)
+    finally:
+        database.close()
+
+
+def _made(
+    database: Database,
+    settings: "Settings",
+    found: Remains,
+    progress: Progress,
+    *,
+    dry_run: bool = False,
+) -> InitReport:
     from syncnode.config import check_tables
     from syncnode.schema.inspect import inspect
     from syncnode.schema.text import plan_text
 
-    database = Database(settings.database)
-    try:
-        _check_ready(database, settings)
-        progress("reading the schema")
-        with database.engine.connect() as connection:
-            from sqlalchemy import inspect as catalogue_of
+    identity = None if dry_run else _identity(settings, found)
+    progress("reading the schema")
+    with database.engine.connect() as connection:
+        from sqlalchemy import inspect as catalogue_of
 
-            check_tables(settings, catalogue_of(connection).get_table_names())
-            plan = inspect(connection, settings.tables.only, settings.tables.exclude)
-        if not plan.tables:
-            if not plan.excluded:
-                raise ConfigError(
-                    f"{settings.shown_database} holds no table yet: let the application make its "
-                    "tables first, then run `syncnode init` again"
-                )
+        check_tables(settings, catalogue_of(connection).get_table_names())
+        plan = inspect(connection, settings.tables.only, settings.tables.exclude)
+    if not plan.tables:
+        if not plan.excluded:
             raise ConfigError(
-                "the database has no table that can be replicated:\n" + plan_text(plan)
+                f"{settings.shown_database} holds no table yet: let the application make its "
+                "tables first, then run `syncnode init` again"
             )
-        statements = (*sidecar_ddl(plan, database.dialect), *_capture(plan))
-        warnings = (*plan.warnings, *_advice(database))
-        if dry_run:
-            return InitReport(plan_text(plan), statements, warnings)
-        site = _install(database, settings, plan, statements, progress)
-        return InitReport(plan_text(plan), statements, warnings, site_text(site))
-    finally:
-        database.close()
+        raise ConfigError("the database has no table that can be replicated:\n" + plan_text(plan))
+    statements = (*sidecar_ddl(plan, database.dialect), *_capture(plan))
+    warnings = [*plan.warnings, *_advice(database)]
+    if identity is None:
+        return InitReport(plan_text(plan), statements, tuple(warnings))
+    if found:
+        progress("taking away what an interrupted `init` or `uninstall` has left")
+        take_away(database, found)
+        warnings.insert(0, "an earlier `init` or `uninstall` was interrupted; what it left is gone")
+    _install(database, settings, plan, identity, statements, progress)
+    if identity.kept:
+        warnings.insert(
+            0,
+            f"the site keeps its key, {settings.key}, and goes on as incarnation "
+            f"{identity.incarnation}",
+        )
+    return InitReport(plan_text(plan), statements, tuple(warnings), site_text(identity.key.site))
+
+
+class _Identity(NamedTuple):
+    """Who the new site is.
+
+    Attributes:
+        incarnation: One under which nothing was ever offered to any site.
+        kept: The key is in its file already.
+    """
+
+    key: "SiteKey"
+    incarnation: int
+    kept: bool
+
+
+def _identity(settings: "Settings", found: Remains) -> _Identity:
+    """The key that an uninstalled site has left, with its next incarnation; else a new one.
+
+    No number of a changeset may ever name two. What a site was offered as stands in its anchor,
+    and the anchor says when the site ended, so only then, and only where it was written, may
+    another begin under the same key.
+
+    Raises:
+        ConfigError: There is a key of which that is not known.
+    """
+    from syncnode.identity import load_key, new_key
+
+    if not settings.key.exists():
+        return _Identity(new_key(), 1, kept=False)
+    key, anchor = load_key(settings.key), Anchor(settings.anchor)
+    site, held = key.site.hex(), anchor.read()
+    last = held.incarnation if held is not None and held.site == site else 0
+    if not found.finished and found.settings.get("site") == site:
+        # Of an interrupted `init`: nothing was offered under its incarnation.
+        begun = int(found.settings["incarnation"])
+        return _Identity(key, begun if last <= begun else last + 1, kept=True)
+    if held is not None and held.site == site and held.retired and anchor.is_ours(held):
+        if held.retired != SHARED:
+            return _Identity(key, last + 1, kept=True)
+        why = "which another machine uses as well"
+    else:
+        why = "which was not uninstalled here and may live elsewhere"
+    raise ConfigError(
+        f"{settings.key} is the key of site {site_text(key.site)}, {why}: move it away, and a new "
+        "one is made; or name another file as `key`"
+    )
 
 
 def _capture(plan: "SchemaPlan") -> list[str]:
     return capture_ddl(plan, "sqlite" if plan.dialect == "sqlite" else "mysql")
 
 
-def _check_ready(database: Database, settings: "Settings") -> None:
-    """The database can be reached, keeps what it commits, and is no site yet."""
+def _check_ready(database: Database, settings: "Settings") -> Remains:
+    """The database can be reached, keeps what it commits, and is no site yet; what is in it of
+    an interrupted `init`."""
     with database.read() as tx:
         weak = database.dialect.durability(tx)
         if weak is not None:
             raise StoreError(weak)
-        try:
-            tx.value("SELECT value FROM syncnode_setting WHERE name='format'")
-        except database.dialect.errors:
-            return
-    raise StoreError(
-        f"{settings.shown_database} is a site already: its sidecar is there; "
-        "`syncnode uninstall` removes it"
-    )
+        found = remains(tx)
+    if found.finished:
+        raise StoreError(
+            f"{settings.shown_database} is a site already: its sidecar is there; `syncnode "
+            "uninstall` removes it, with --database URL where its settings are lost"
+        )
+    return found
 
 
 def _advice(database: Database) -> list[str]:
@@ -104,17 +187,18 @@ def _install(
     database: Database,
     settings: "Settings",
     plan: "SchemaPlan",
+    identity: _Identity,
     statements: tuple[str, ...],
     progress: Progress,
-) -> SiteId:
-    from syncnode.identity import create_key
+) -> None:
+    from syncnode.identity import store_key
     from syncnode.new_config import write_settings
 
     settings.path.parent.mkdir(parents=True, exist_ok=True)
-    made: list[Any] = []
+    key, anchor = identity.key, Anchor(settings.anchor)
+    held = anchor.read() if identity.kept else None
+    made: list[Path] = []
     try:
-        key = create_key(settings.key)
-        made.append(settings.key)
         with database.snapshot() as tx:
             progress("making the sidecar and the triggers")
             try:
@@ -126,37 +210,34 @@ def _install(
                 raise explain(error) or database.dialect.explained(error) from error
         with database.snapshot() as tx:
             progress("giving clocks to the rows that are there")
-            rows = _fill(tx, settings, plan, key.site)
-            lsn = rows
-        anchor = Anchor(settings.anchor)
-        anchor.begin(site=key.site.hex(), incarnation=1, seq=1 if rows else 0, lsn=lsn, hlc=1)
-        made.append(settings.anchor)
-        write_settings(settings.path, settings)
+            rows = _fill(tx, settings, plan, Origin(key.site, identity.incarnation))
+        # The files after the name of the site, by which a second `init` knows them as ours.
+        if not identity.kept:
+            store_key(settings.key, key.private)
+            made.append(settings.key)
+        anchor.begin(
+            site=key.site.hex(),
+            incarnation=identity.incarnation,
+            seq=1 if rows else 0,
+            lsn=rows,
+            hlc=1,
+        )
+        if not settings.path.exists():
+            write_settings(settings.path, settings)
+            made.append(settings.path)
+        finish(database)
     except BaseException:
-        _undo(database, plan)
+        with contextlib.suppress(StoreError):
+            take_away_what_can_be(database)
+        with contextlib.suppress(OSError):
+            anchor.put_back(held)
+        anchor.remove_lock()
         for path in made:
             path.unlink(missing_ok=True)
         raise
-    return key.site
 
 
-def _undo(database: Database, plan: "SchemaPlan") -> None:
-    """Take away what a failed `init` has made; DDL of MariaDB cannot be rolled back."""
-    with contextlib.suppress(StoreError), database.write() as tx:
-        for statement in _drops(plan):
-            # Each for itself: a user who may make no triggers may not drop any either.
-            with contextlib.suppress(*database.dialect.errors):
-                tx.script([statement])
-
-
-def _drops(plan: "SchemaPlan") -> list[str]:
-    return [
-        *drop_ddl(plan, "sqlite" if plan.dialect == "sqlite" else "mysql"),
-        *sidecar_drop(plan),
-    ]
-
-
-def _fill(tx: Transaction, settings: "Settings", plan: "SchemaPlan", site: SiteId) -> int:
+def _fill(tx: Transaction, settings: "Settings", plan: "SchemaPlan", origin: Origin) -> int:
     """The sidecar's first content; returns how many rows stood there before."""
     from syncnode.seal import Sealer, groups_text
 
@@ -164,12 +245,11 @@ def _fill(tx: Transaction, settings: "Settings", plan: "SchemaPlan", site: SiteI
     tx.executemany(
         f"INSERT INTO syncnode_setting (name, value) VALUES ({m}, {m})",
         [
-            ("format", FORMAT),
             ("plan", plan.to_json()),
-            ("site", site.hex()),
+            ("site", origin.site.hex()),
             ("name", settings.name),
             ("network", THIS_MACHINE.entropy(8).hex()),
-            ("incarnation", "1"),
+            ("incarnation", str(origin.incarnation)),
             ("lsn", "0"),
             ("hlc", "1"),
             ("groups", groups_text(table.name for table in plan.tables)),
@@ -177,7 +257,10 @@ def _fill(tx: Transaction, settings: "Settings", plan: "SchemaPlan", site: SiteI
             ("widest_key", str(key_count(plan))),
         ],
     )
-    tx.execute(f"INSERT INTO syncnode_origin (id, site, incarnation) VALUES (0, {m}, 1)", (site,))
+    tx.execute(
+        f"INSERT INTO syncnode_origin (id, site, incarnation) VALUES (0, {m}, {m})",
+        (origin.site, origin.incarnation),
+    )
     tx.executemany(
         f"INSERT INTO syncnode_table (id, name, plan, total) VALUES ({m}, {m}, {m}, '0')",
         [(table.number, table.name, table.to_json()) for table in plan.tables],
@@ -243,63 +326,10 @@ def check_triggers(tx: Transaction, plan: "SchemaPlan") -> None:
     Raises:
         StoreError: Some are missing, so changes may have gone unseen.
     """
-    missing = sorted(trigger_names(plan) - existing_triggers(tx))
+    missing = sorted(trigger_names(plan) - set(existing_triggers(tx)))
     if missing:
         raise StoreError(
             f"triggers of syncnode are missing ({', '.join(missing[:3])}"
             f"{', …' if len(missing) > 3 else ''}): the table was made anew, so changes were not "
             "captured; run `syncnode uninstall` and `syncnode init` again, and join again"
-        )
-
-
-def existing_triggers(tx: Transaction) -> set[str]:
-    """Names of the triggers in the database that are ours."""
-    if tx.dialect.name == "sqlite":
-        sql = "SELECT name FROM sqlite_master WHERE type='trigger'"
-    else:
-        sql = "SELECT TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA=DATABASE()"
-    return {name for (name,) in tx.rows(sql) if name.startswith("syncnode_")}
-
-
-def uninstall(settings: "Settings", *, force: bool) -> UninstallReport:
-    """Remove triggers and sidecar; the application's schema is what it was.
-
-    Raises:
-        StoreError: Changes made here have reached nobody, and `force` is not given.
-    """
-    database = Database(settings.database)
-    try:
-        with database.read() as tx:
-            plan = load_plan(tx)
-            if not force:
-                _check_delivered(tx, plan)
-            triggers = len(existing_triggers(tx))
-        with database.write() as tx:
-            tx.script(_drops(plan))
-        kept = [path for path in (settings.path, settings.key) if path.exists()]
-        lock = settings.anchor.with_name(settings.anchor.name + ".lock")
-        for leftover in (settings.anchor, lock):
-            leftover.unlink(missing_ok=True)
-        tables = len(sidecar_drop(plan))
-        return UninstallReport(triggers, tables, tuple(path.name for path in kept))
-    finally:
-        database.close()
-
-
-def _check_delivered(tx: Transaction, plan: "SchemaPlan") -> None:
-    from syncproto.frontier_blob import decode_frontier
-
-    if tx.value("SELECT 1 FROM syncnode_peer LIMIT 1") is None:
-        return
-    book = Sidecar.load(tx, plan)
-    own = book.frontier.entry(book.origin).seq
-    unsealed = tx.value("SELECT 1 FROM syncnode_journal LIMIT 1") is not None
-    reached = 0
-    for (blob,) in tx.rows("SELECT frontier FROM syncnode_peer"):
-        if blob is not None:
-            reached = max(reached, decode_frontier(bytes(blob)).seq(book.origin))
-    if unsealed or reached < own:
-        raise StoreError(
-            "changes made here have reached no other site yet: run `syncnode sync` first, or "
-            "give them up with `syncnode uninstall --force`"
         )

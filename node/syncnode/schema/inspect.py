@@ -55,7 +55,7 @@ def planned(catalogue: Catalogue, only: Sequence[str] | None, exclude: Sequence[
         key = row_keys.plan(tables[name])
         plans.append(_table_plan(tables[name], key, row_keys, numbers[name], name in cyclic))
         warnings += row_keys.warnings.get(name, [])
-        warnings += _falling_together(catalogue, tables[name], key)
+        warnings += _told_apart(catalogue, tables[name], key)
     return SchemaPlan(
         dialect=catalogue.dialect,
         tables=tuple(plans),
@@ -134,8 +134,8 @@ def _table_plan(
     )
 
 
-def _falling_together(catalogue: Catalogue, table: Table, key: RowKeyPlan) -> list[str]:
-    """Rows that this engine tells apart and the network does not."""
+def _told_apart(catalogue: Catalogue, table: Table, key: RowKeyPlan) -> list[str]:
+    """Rows that this engine tells apart and others may not."""
     texts = [name for name in key.key_columns if table.column(name).kind in ("text", "any")]
     if key.kind not in ("natural", "composite") or not texts:
         return []
@@ -146,6 +146,6 @@ def _falling_together(catalogue: Catalogue, table: Table, key: RowKeyPlan) -> li
         return []
     return [
         f"{table.name} has {filling.duplicates} rows whose key ({', '.join(key.key_columns)})"
-        " differs from another row's in case or trailing blanks alone; the network takes both for"
-        " one row: rename or join them"
+        " differs from another row's in case or trailing blanks alone; a site whose database takes"
+        " the two for one shows only one of them, and parks the other"
     ]

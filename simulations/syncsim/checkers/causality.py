@@ -25,23 +25,20 @@ def check(ending: Ending) -> None:
 
 
 def _check_order(history: History, of_row: Sequence[Write], later: Sequence[Write]) -> None:
-    """From the latest reading on down: nobody has seen what is not below his own."""
-    below = {write.nth for write in later}
+    """From the latest reading on down, of equal ones in the order in which they were made: no
+    author had seen what comes before his own write here."""
+    effects = {write.nth for write in later}
     not_below: RowWrites = 0
-    same: list[Write] = []
     for write in sorted(of_row, key=lambda write: write.hlc, reverse=True):
-        if same and same[-1].hlc != write.hlc:
-            same = []
-        same.append(write)
+        wrong = write.saw & not_below
+        if wrong and write.nth in effects:
+            cause = of_row[next(members(wrong))]
+            raise CheckError(
+                f"{row_name(write.place)}: the {write_name(history, write)} is stamped "
+                f"{write.hlc}, not after what its author had seen: the "
+                f"{write_name(history, cause)}, stamped {cause.hlc}"
+            )
         not_below |= 1 << write.nth
-        for fellow in same:
-            if fellow.nth in below and fellow.saw & not_below:
-                cause = of_row[next(members(fellow.saw & not_below))]
-                raise CheckError(
-                    f"{row_name(write.place)}: the {write_name(history, fellow)} is stamped "
-                    f"{fellow.hlc}, before what its author had seen: the "
-                    f"{write_name(history, cause)}, stamped {cause.hlc}"
-                )
 
 
 def _check_standing(

@@ -1,9 +1,9 @@
 """Log: a number names one changeset everywhere, and all have seen the same of them."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 
-from syncproto.frontier import VersionVector
-from syncproto.identity import Dot
+from syncproto.frontier import Entry
+from syncproto.identity import Dot, Origin
 from syncsim.checkers.ending import CheckError, Ending
 from syncsim.history import SiteState
 
@@ -17,15 +17,7 @@ def check(ending: Ending) -> None:
     Raises:
         CheckError: A number names two changesets, or frontiers differ.
     """
-    nonces: dict[Dot, int] = {}
-    for site in ending.states:
-        for dot, nonce in _told(site):
-            if nonces.setdefault(dot, nonce) != nonce:
-                [first, *_] = [s for s in ending.states if (dot, nonces[dot]) in set(_told(s))]
-                raise CheckError(
-                    f"{_name(ending, dot)} names two changesets: nonce {nonces[dot]} at "
-                    f"{ending.name(first.site)}, {nonce} at {ending.name(site.site)}"
-                )
+    nonces = _agreed_nonces(ending)
     for dot, sealed in ending.history.seals.items():
         if dot.origin.site in ending.history.rolled_back:
             continue
@@ -38,15 +30,40 @@ def check(ending: Ending) -> None:
     _compare_frontiers(ending)
 
 
-def _told(site: SiteState) -> Iterator[tuple[Dot, int]]:
-    """Every changeset of which the site knows the nonce."""
-    yield from site.nonces.items()
-    done: list[VersionVector] = []
-    for vector in site.frontier.vectors.values():
-        if not any(vector is known for known in done):  # tables mostly share one
-            done.append(vector)
-            for origin, entry in vector.entries.items():
-                yield Dot(origin, entry.seq), entry.nonce
+def _agreed_nonces(ending: Ending) -> Mapping[Dot, int]:
+    """The nonce of every changeset of which some site knows it, by its ledger or its claim.
+
+    What a site knows as those before it did is passed over as a whole.
+    """
+    nonces: dict[Dot, int] = {}
+    claimed: list[Mapping[Origin, Entry]] = []
+    for site in ending.states:
+        if not site.nonces.items() <= nonces.items():
+            _join(ending, nonces, site, site.nonces)
+        for vector in site.frontier.vectors.values():
+            if not any(vector.entries == known for known in claimed):
+                claimed = [*claimed[-1:], vector.entries]  # mostly all claim the same
+                claims = {Dot(o, entry.seq): entry.nonce for o, entry in vector.entries.items()}
+                _join(ending, nonces, site, claims)
+    return nonces
+
+
+def _join(ending: Ending, nonces: dict[Dot, int], site: SiteState, told: Mapping[Dot, int]) -> None:
+    for dot, nonce in told.items():
+        known = nonces.setdefault(dot, nonce)
+        if known != nonce:
+            first = next(other for other in ending.states if _tells(other, dot, known))
+            raise CheckError(
+                f"{_name(ending, dot)} names two changesets: nonce {known} at "
+                f"{ending.name(first.site)}, {nonce} at {ending.name(site.site)}"
+            )
+
+
+def _tells(site: SiteState, dot: Dot, nonce: int) -> bool:
+    claim = Entry(dot.seq, nonce)
+    return site.nonces.get(dot) == nonce or any(
+        vector.entries.get(dot.origin) == claim for vector in site.frontier.vectors.values()
+    )
 
 
 def _compare_frontiers(ending: Ending) -> None:

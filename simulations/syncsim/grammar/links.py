@@ -31,9 +31,14 @@ class LinkClasses:
             links.fault(name, f"must be a table, such as [links.{name}]")
 
     def named(self, table: Keys, key: str) -> str | None:
-        """The link class that `key` names, one of the file's or a preset."""
+        """The link class that `key` names, one of the file's or a preset; None if it is not there.
+
+        What names none is a fault, and handed back as it is: the fault is told once.
+        """
         name = table.text(key, example=self.example())
-        if name is None or name in self.by_name:
+        if name is None:
+            return self.example() if key in table else None
+        if name in self.by_name:
             return name
         if name in presets.LINKS:
             self.by_name[name] = presets.LINKS[name]
@@ -41,7 +46,7 @@ class LinkClasses:
         table.fault(
             key, f"{shown(name)} is no link class; {meant(name, {*self.by_name, *presets.LINKS})}"
         )
-        return None
+        return name
 
     def example(self) -> str:
         return next(iter(self.by_name), "adsl")

@@ -87,12 +87,7 @@ def _levels(
     table: Keys, fan_outs: list[int], link_name: Named, people_name: Named, defaults: Level
 ) -> list[Level]:
     depth = len(fan_outs)
-    names = table.by_level("names", depth, _name)
-    if "names" not in table:
-        names = ("hub", *(f"site-{number}" for number in range(2, depth + 1)))
-        names = names if depth > 1 else ("site",)
-    elif len(set(names)) < depth:
-        table.fault("names", f"must be a list of {depth} different names, from the top")
+    names = _names(table, depth)
     links = table.by_level("link", depth, link_name)
     people = table.by_level("people", depth, people_name)
     every = table.by_level("every", depth, _every_ms)
@@ -103,7 +98,7 @@ def _levels(
     return [
         Level(
             fan_outs[number],
-            names[number] or f"site-{number + 1}",
+            names[number],
             links[number] if "link" in table else defaults.link,
             people=people[number] if "people" in table else defaults.people,
             every_ms=every[number],
@@ -115,6 +110,19 @@ def _levels(
         )
         for number in range(depth)
     ]
+
+
+def _names(table: Keys, depth: int) -> tuple[str, ...]:
+    """How the names of each level begin: "hub" and "site-2", "site-3", … where none is given."""
+    names = table.by_level("names", depth, _name)
+    sound = tuple(name for name in names if name)
+    if len(set(sound)) == depth:
+        return sound
+    if "names" in table and len(sound) == depth and table.length("names") in (None, depth):
+        table.fault("names", f"must be a list of {depth} different names, from the top")
+    if depth == 1:
+        return ("site",)
+    return ("hub", *(f"site-{number}" for number in range(2, depth + 1)))
 
 
 def _name(keys: Keys, key: str) -> str | None:

@@ -6,8 +6,9 @@ wrong clock.
 """
 
 import re
+import tomllib
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -28,10 +29,11 @@ from syncsim.grammar.people import Profiles
 from syncsim.grammar.tables import chosen, tables_of_all, tables_of_site
 from syncsim.patterns import Level, Planned
 from syncsim.scenario import Link, Site
+from syncsim.schema import TABLES
 
 LINKS_MAX = 50_000  # all pairs of 300 sites; a link costs six kilobytes: a generator each way
 
-_TOPOLOGY_LINE = re.compile(r"(?m)^[ \t]*topology[ \t]*=[ \t]*(\"[^\"\n]*\"|'[^'\n]*')[^\n]*$")
+_TOPOLOGY_LINE = re.compile(r"[ \t]*topology[ \t]*=.*")
 _HEADER = re.compile(r"(?m)^([ \t]*\[+)[ \t]*")
 
 _Pairs = dict[frozenset[str], tuple[str, str, str | None]]
@@ -166,10 +168,25 @@ class Network:
     def _with_topology(self, file: Path) -> str:
         # The topology is checked: a line of it that begins with a bracket is a header.
         inside = _HEADER.sub(r"\1topology.", file.read_text(encoding="utf-8-sig"))
-        text, found = _TOPOLOGY_LINE.subn(lambda _: f"# {file.name} stands below.", self.text, 1)
-        if not found:
-            self.root.fault("topology", f'must stand in one line: topology = "{file.name}"')
-        return f"{text.rstrip()}\n\n# {file.name}\n[topology]\n{inside}"
+        lines = self.text.splitlines()
+        for number, line in enumerate(lines):
+            if _TOPOLOGY_LINE.fullmatch(line):
+                rest = (*lines[:number], f"# {file.name} stands below.", *lines[number + 1 :])
+                text = "\n".join((*rest, "", f"# {file.name}", "[topology]", inside))
+                if self._same_but_topology(text):
+                    return text
+        self.root.fault("topology", f'must stand in one line: topology = "{file.name}"')
+        return self.text
+
+    def _same_but_topology(self, text: str) -> bool:
+        """The line was the key, not one of a text that looks like it."""
+        try:
+            changed, before = tomllib.loads(text), tomllib.loads(self.text)
+        except tomllib.TOMLDecodeError:
+            return False
+        return isinstance(changed.pop("topology", None), dict) and changed == {
+            key: value for key, value in before.items() if key != "topology"
+        }
 
     def _read_patterns(self) -> None:
         for table in self.root.list_of_tables("patterns"):
@@ -179,6 +196,7 @@ class Network:
                     "under",
                     f"{shown(under)} is not declared before; {meant(under, self.planned)}",
                 )
+                under = next(iter(self.planned), None)
             made = pattern(
                 table, under, self.link_classes.named, self.profiles.named, self._defaults
             )
@@ -189,6 +207,7 @@ class Network:
                         "names",
                         f"makes a second site {planned.site.name}; choose another name",
                     )
+                    break
                 self.planned[planned.site.name] = planned
 
     # Links
@@ -243,28 +262,45 @@ class Network:
                 self.planned[one] = replace(planned, site=replace(planned.site, peers=peers))
 
     def _refuse_parted(self, pairs: _Pairs) -> None:
-        """Sites between which there is no way can never hold the same rows."""
+        """Sites without a way between them can never hold the same rows; and what a site does
+        not keep does not travel through it."""
         near: dict[str, list[str]] = {name: [] for name in self.planned}
+        if any(other not in near for _, other, _ in pairs.values()):
+            return  # which has been told
         for one, other, _ in pairs.values():
-            if one in near and other in near:
-                near[one].append(other)
-                near[other].append(one)
-        first = next(iter(near), None)
-        if first is None:
-            return
-        found, waiting = {first}, deque([first])
-        while waiting:
-            for other in near[waiting.popleft()]:
-                if other not in found:
-                    found.add(other)
-                    waiting.append(other)
-        lost = next((name for name in near if name not in found), None)
-        if lost is not None:
+            near[one].append(other)
+            near[other].append(one)
+        if lost := _parted(near, list(near)):
             self.document.fault(
-                ("sites", lost),
-                f"there is no way from {first} to {lost}; give one a parent or peers, "
+                ("sites", lost[1]),
+                f"there is no way from {lost[0]} to {lost[1]}; give one a parent or peers, "
                 "or write [[connections]]",
             )
+            return
+        for table in TABLES:
+            keepers = [s.name for s in self.sites if s.tables is None or table in s.tables]
+            if lost := _parted(near, keepers):
+                self.document.fault(
+                    ("sites", lost[1], "tables"),
+                    f"{lost[1]} keeps {table}, and so does {lost[0]}, but not the sites between "
+                    "them; keep it there, too",
+                )
+                return
+
+
+def _parted(near: Mapping[str, Sequence[str]], names: Sequence[str]) -> tuple[str, str] | None:
+    """Two of the sites between which there is no way through these sites alone."""
+    left = dict.fromkeys(names)
+    if not left:
+        return None
+    waiting = deque(names[:1])
+    del left[names[0]]
+    while waiting:
+        for other in near[waiting.popleft()]:
+            if other in left:
+                del left[other]
+                waiting.append(other)
+    return (names[0], next(iter(left))) if left else None
 
 
 def _entry(name: str, table: Keys) -> SiteEntry:

@@ -144,8 +144,10 @@ def _around(
     reach = _LEAF_RADIUS
     if 0 < len(leaves) <= _CIRCLE_MAX:
         reach = max(3 * _LEAF_RADIUS, len(leaves) * _LEAF_RADIUS * _GAP / math.pi)
+        # None lies towards the site above, where the link to it runs.
+        turn = 0.5 if len(leaves) % 2 == 0 else 0.0
         for place, child in enumerate(leaves):
-            angle = 2 * math.pi * place / len(leaves)
+            angle = 2 * math.pi * (place + turn) / len(leaves)
             offsets.append((child, (reach * math.cos(angle), reach * math.sin(angle))))
         reach, leaves = reach + _LEAF_RADIUS, []
     for place, child in enumerate(leaves):

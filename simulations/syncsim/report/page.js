@@ -85,7 +85,11 @@
       if (value >= bytes) return Number((value / bytes).toPrecision(3)) + " " + unit;
     return Math.round(value) + " B";
   };
-  const level = (lacks) => (lacks === 0 ? 0 : Math.min(4, 1 + Math.floor(Math.log10(lacks) + 1e-9)));
+  // Four colours for those that lack something, each for so many times more than the one before.
+  const most = behind.reduce((found, column) => column.reduce((one, other) => Math.max(one, other), found), 0);
+  const factor = [2, 3, 5, 10, 20, 50].find((times) => times ** 4 > most) || 100;
+  const level = (lacks) =>
+    lacks === 0 ? 0 : [1, 2, 3].find((power) => lacks < factor ** power) || 4;
 
   function element(parent, name, attributes) {
     const made = document.createElementNS(SVG, name);
@@ -202,11 +206,13 @@
       });
   }
 
-  for (const [lacks, text] of [[0, "lacks nothing"], [1, "1 to 9 writes"], [2, "10 to 99"],
-    [3, "100 to 999"], [4, "1,000 or more"]]) {
+  const from = [0, 1, 2, 3].map((power) => factor ** power);
+  const upTo = (power) => number(from[power]) + " to " + number(from[power + 1] - 1);
+  const texts = ["lacks nothing", upTo(0) + " writes", upTo(1), upTo(2), number(from[3]) + " or more"];
+  for (const [step, text] of texts.entries()) {
     const entry = document.createElement("span");
     const colour = document.createElement("i");
-    colour.className = "lack" + lacks;
+    colour.className = "lack" + step;
     entry.append(colour, text);
     at("legend").append(entry);
   }

@@ -137,7 +137,7 @@ def _figures(results: Results) -> str:
         ended = f"{duration(results.converged_ms)} after the quiet began"
     else:
         ended = f"not within {duration(results.quiet_ms)} of quiet"
-    bound = "none: links open by chance" if results.bound_ms is None else duration(results.bound_ms)
+    bound = "none can be computed" if results.bound_ms is None else duration(results.bound_ms)
     figures = (
         ("converged", ended),
         ("computed bound", bound),

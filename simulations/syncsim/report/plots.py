@@ -6,6 +6,7 @@ SVG, and no settings of the user's `matplotlibrc`.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 DOTS_PER_INCH = 200
 WIDTH_INCHES, HEIGHT_INCHES = 5.0, 3.2  # a column of a paper
 
-_UNITS_MS = {"days": 86_400_000, "hours": 3_600_000, "minutes": 60_000, "ms": 1}
+_UNITS_MS = {"days": 86_400_000, "hours": 3_600_000, "minutes": 60_000, "seconds": 1_000, "ms": 1}
 _METADATA: Mapping[str, dict[str, Any]] = {
     "png": {"Software": None},
     "svg": {"Date": None, "Creator": "syncsim"},
@@ -43,34 +44,61 @@ def write_plots(folder: Path, results: Results) -> list[str]:
     return written
 
 
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """One line of a comparison: a mean or share with its interval, None where there is none."""
+
+    label: str
+    middle: float | None
+    low: float | None
+    high: float | None
+
+
 def write_comparison(
-    folder: Path,
-    name: str,
-    title: str,
-    words: str,
-    rows: Sequence[tuple[str, float | None, float | None, float | None]],
+    folder: Path, name: str, words: str, unit: str, estimates: Sequence[Estimate]
 ) -> list[str]:
-    """Write one estimate for each label, with its interval, as PNG and SVG.
+    """Write one figure of many runs, a line for each label, as PNG and SVG; the names.
 
     Args:
-        words: What the axis shows, with its unit.
-        rows: Label, middle, low, high; None where there is none.
+        words: What the figure is.
+        unit: "ms", "bytes" or "count"; "share" is drawn as per cent.
+
+    Raises:
+        ImportError: matplotlib is not there (see `installed`).
     """
+    factor, unit_words = _unit(unit, estimates)
 
     def draw(axes: "Axes") -> None:
-        for place, (_, middle, low, high) in enumerate(reversed(rows)):
-            if middle is None:
+        for place, estimate in enumerate(reversed(estimates)):
+            if estimate.middle is None:
                 continue
-            if low is not None and high is not None:
-                axes.plot([low, high], [place, place], color="tab:blue", linewidth=2)
-            axes.plot([middle], [place], "o", color="tab:blue")
-        axes.set_yticks(range(len(rows)), [label for label, *_ in reversed(rows)])
-        axes.set_ylim(-0.5, len(rows) - 0.5)
+            if estimate.low is not None and estimate.high is not None:
+                ends = [estimate.low * factor, estimate.high * factor]
+                axes.plot(ends, [place, place], color="tab:blue", linewidth=2)
+            axes.plot([estimate.middle * factor], [place], "o", color="tab:blue")
+        axes.set_yticks(range(len(estimates)), [line.label for line in reversed(estimates)])
+        axes.set_ylim(-0.5, len(estimates) - 0.5)
         axes.set_xlim(left=0)
-        axes.set_xlabel(words)
-        axes.set_title(title)
+        axes.set_xlabel(f"{words}{unit_words}, 95 % CI")
 
-    return _write(folder, name, draw, height=1.2 + 0.32 * len(rows))
+    return _write(folder, name, draw, height=1.0 + 0.32 * len(estimates))
+
+
+def _unit(unit: str, estimates: Sequence[Estimate]) -> tuple[float, str]:
+    """What the values are multiplied by, and how the axis calls the outcome."""
+    if unit == "share":
+        return 100.0, " (%)"
+    if unit == "bytes":
+        return 1e-6, " (MB)"
+    if unit != "ms":
+        return 1.0, ""
+    greatest = max((line.middle for line in estimates if line.middle is not None), default=0.0)
+    name, length_ms = next(
+        (name, length_ms)
+        for name, length_ms in _UNITS_MS.items()
+        if greatest >= 2 * length_ms or name == "ms"
+    )
+    return 1 / length_ms, f" ({name})"
 
 
 def _write(

@@ -206,8 +206,8 @@ class OurMember:
     # Misfortunes
 
     def restarted(self) -> None:
-        """The process is killed and started again: what a database holds stays."""
-        self.record.subject = self.record.subject.restarted()
+        """The process is killed and started again: what a replica in memory holds stands for
+        what is durable, so all of it stays."""
         self._version += 1
 
     def backup(self) -> Callable[[bool], None]:

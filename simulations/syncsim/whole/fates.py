@@ -1,10 +1,11 @@
 """Misfortunes as they befall machines: crashes, power cuts, backups put back, copies, rebuilds.
 
-A site whose database went back together with its anchor must meet somebody who knows more of it
-before it meets anybody else (as in `tests/fleet.py`): otherwise one number names two changesets
-for good, which nothing that travels can show. That is what anchors are for, and no promise
-covers it. Until it has been told it can reach nobody else; where nobody could tell it, its anchor
-is lost instead of put back, and the node goes on under a new incarnation by itself.
+A site whose database went back together with its anchor must first meet somebody who knows as
+much of it as anybody does: otherwise one number names two changesets for good, which nothing that
+travels can show. That is what anchors are for, and no promise covers it. Until it has been told
+it can reach nobody else. Where nobody knows more of it than the copy does, its anchor is lost
+instead, and the node goes on under a new incarnation by itself; where only somebody far away
+does, nothing is put back, and that is counted.
 """
 
 from collections.abc import Callable
@@ -22,7 +23,6 @@ from syncsim.scenario import generator
 from syncsim.whole import birth
 from syncsim.whole.clock import now_ms
 from syncsim.whole.site import Site
-from syncsim.whole.subject import SqliteSubject
 
 if TYPE_CHECKING:
     from syncsim.whole.world import World
@@ -38,7 +38,7 @@ POWER_CHECK_S = 1.0
 class Backup:
     """A copy of a site's database, and what the record said of it then."""
 
-    put_back: Callable[[], SqliteSubject]
+    content: bytes
     anchor: str
     origin: Origin
     seq: int
@@ -60,6 +60,7 @@ class Fates:
         self._dark: dict[int, int] = {}  # how many power cuts last, by machine
         self._backups: dict[tuple[int, int], Backup] = {}
         self._confided: dict[int, int] = {}  # who may meet whom only
+        self._doubled: set[bytes] = set()  # whose keys two machines have now
         self._under_way = 0
         self.clones: list[Site] = []
 
@@ -125,6 +126,10 @@ class Fates:
 
     # Processes and power
 
+    def start_first(self, site: Site, after_ms: int) -> None:
+        """Somebody switches the machine on."""
+        self._spawn(self._start_again, site, after_ms)
+
     async def _crash(self, site: Site) -> None:
         """Half of the crashes come right after a piece of work that was begun by then."""
         if self._rng.random() < 0.5 and site.running:
@@ -139,13 +144,12 @@ class Fates:
         site.kill()
         await site.ended.wait()
 
-    async def _start_again(self, site: Site) -> None:
+    async def _start_again(self, site: Site, after_ms: int = RESTART_MS) -> None:
         """Unless something else befalls it before."""
         planned = self._starts[site.host] = self._starts.get(site.host, 0) + 1
-        await trio.sleep(RESTART_MS / 1000)
+        await trio.sleep(after_ms / 1000)
         if self._starts[site.host] == planned and not self._dark.get(site.host):
             self._world.start(site)
-            await trio.lowlevel.checkpoint()
 
     def _cut_power(self, site: Site) -> None:
         self._dark[site.host] = self._dark.get(site.host, 0) + 1
@@ -171,7 +175,7 @@ class Fates:
             default=Origin(site.key.site, 1),
         )
         self._backups[number, place] = Backup(
-            site.subject.backup(),
+            site.subject.application.copy(),
             site.settings.anchor.read_text(),
             origin,
             frontier.seq(origin),
@@ -181,17 +185,27 @@ class Fates:
 
     async def _restore(self, site: Site, backup: Backup, anchor_kept: bool) -> None:
         world = self._world
-        if self._meets_few(site) or backup.origin.site != site.key.site:
-            # It is to tell, or to be told, what no copy says; or it was built anew meanwhile.
+        if self._is_tied(site) or backup.origin.site != site.key.site:
             world.note("unrestored", site.host)
             return
         await self._end(site)
-        confidant = None if anchor_kept else self._who_knows_more(site, backup)
-        site.put_back(backup.put_back)
-        site.record.seen = backup.seen
+        known = [] if anchor_kept else self._known_beyond(site, backup)
+        confidant = self._confidant(site, backup, known) if known else None
+        if known and confidant is None:
+            world.note("unrestored", site.host)
+        else:
+            self._put_back(site, backup, confidant, anchor_kept=anchor_kept)
+        await self._start_again(site)
+
+    def _put_back(
+        self, site: Site, backup: Backup, confidant: int | None, *, anchor_kept: bool
+    ) -> None:
+        world, record = self._world, site.record
+        site.put_back(backup.content)
+        record.seen = backup.seen
         # Lines that the copy holds unsealed are sealed a second time: writes of their own.
         writes = world.history.writes
-        site.record.pending = site.record.written_again(writes[n] for n in backup.pending)
+        record.pending = record.written_again(writes[number] for number in backup.pending)
         if confidant is not None:
             world.note("rollback", site.host, confidant)
             world.history.rolled_back.add(site.key.site)
@@ -201,26 +215,35 @@ class Fates:
         elif not anchor_kept:
             world.note("anchor-lost", site.host)
             site.settings.anchor.unlink()
-        await self._start_again(site)
+        # Whoever joined since is not known any more; its operator sees to that.
+        world.acquaint(site)
 
-    def _meets_few(self, site: Site) -> bool:
-        return site.host in self._confided or site.host in self._confided.values()
+    def _is_tied(self, site: Site) -> bool:
+        """It is to tell, or to be told, what no copy says; or a second machine goes on as it."""
+        confided = self._confided
+        tied = site.host in confided or site.host in confided.values()
+        return tied or site.key.site in self._doubled
 
-    def _who_knows_more(self, site: Site, backup: Backup) -> int | None:
-        """A neighbour who can tell the site all that anybody could of what the copy lacks."""
-        known: list[tuple[int, Site]] = []
+    def _known_beyond(self, site: Site, backup: Backup) -> list[tuple[Origin, int, Site]]:
+        """Of each other site that knows more of this one than the copy does: how much."""
+        found = []
         for other in self._world.sites:
-            if other is not site:
-                frontier = other.subject.frontier()
-                own = [origin for origin in frontier.origins() if origin.site == site.key.site]
-                if max(own, default=backup.origin) != backup.origin:
-                    return None  # it was restored since, and told others under another number
-                known.append((frontier.seq(backup.origin), other))
-        most = max((seq for seq, _ in known), default=0)
-        if most <= backup.seq:
-            return None
-        for seq, other in known:
-            if seq == most and other.host not in self._confided and self._near(site, other):
+            frontier = other.subject.frontier()
+            own = [origin for origin in frontier.origins() if origin.site == site.key.site]
+            latest = max(own, default=backup.origin)
+            if other is not site and (latest, frontier.seq(latest)) > (backup.origin, backup.seq):
+                found.append((latest, frontier.seq(latest), other))
+        return found
+
+    def _confidant(
+        self, site: Site, backup: Backup, known: list[tuple[Origin, int, Site]]
+    ) -> int | None:
+        """A neighbour who knows as much of the site as anybody does."""
+        most = max((origin, seq) for origin, seq, _ in known)
+        if most[0] != backup.origin:
+            return None  # it was restored since: under the older name nobody can tell it all
+        for origin, seq, other in known:
+            if (origin, seq) == most and not self._is_tied(other) and self._near(site, other):
                 return other.host
         return None
 
@@ -239,7 +262,7 @@ class Fates:
     async def _wipe(self, site: Site) -> None:
         """The database is lost. The site is built anew, as one that nobody knows, and joins."""
         world = self._world
-        if self._meets_few(site):
+        if self._is_tied(site):
             world.note("unwiped", site.host)
             return
         await self._end(site)
@@ -306,9 +329,12 @@ class Fates:
         """A second machine starts from a copy, with the same key, and is turned off some time
         later. Nobody writes there."""
         world = self._world
-        if not any(world.calls(site.host, other.host) for other in world.sites):
-            world.note("uncloned", site.host)  # it calls nobody, so nobody would meet it
+        if self._is_tied(site) or not any(
+            world.calls(site.host, other.host) for other in world.sites
+        ):
+            world.note("uncloned", site.host)  # who calls nobody is met by nobody
             return
+        self._doubled.add(site.key.site)
         site.record.seal()
         clone = world.cloned(site)
         self.clones.append(clone)
@@ -317,4 +343,5 @@ class Fates:
         await trio.sleep_until(ends_ms / 1000)
         clone.kill()
         await clone.ended.wait()
+        self._doubled.remove(site.key.site)
         world.note("turned-off", clone.host)

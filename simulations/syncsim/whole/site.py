@@ -177,8 +177,9 @@ class Site:
                 self.kill()
                 raise Killed
         # What a thread has begun it ends, whether the task that waits for it is cancelled or not.
-        with trio.CancelScope(shield=True):
-            await trio.sleep(self._disk.expovariate(1000 / DISK_MS))
+        ends_s = trio.current_time() + self._disk.expovariate(1000 / DISK_MS)
+        with trio.CancelScope(shield=True, deadline=ends_s):
+            await trio.sleep_forever()
         if self._dead:
             raise Killed
         return found
@@ -253,10 +254,10 @@ class Site:
         """Something beside the application changed the database: the watcher will see it."""
         self._changed.set()
 
-    def put_back(self, put: Callable[[], SqliteSubject]) -> None:
+    def put_back(self, content: bytes) -> None:
         """Another database stands in the place of this one; no node runs."""
         assert not self.running, "the node was ended before"
-        self.subject = self.record.subject = put()
+        self.subject = self.record.subject = self.subject.replaced(content)
 
     # What the world asks
 

@@ -231,13 +231,13 @@ class SqliteSubject:
 
     def backup(self) -> "Callable[[], SqliteSubject]":
         kept = self.application.copy()
+        return lambda: self.replaced(kept)
 
-        def put_back() -> SqliteSubject:
-            self.close()
-            put_file(self.path, kept)
-            return SqliteSubject(self.path, self._schema, self._clock, self._opened)
-
-        return put_back
+    def replaced(self, content: bytes) -> "SqliteSubject":
+        """The same with another database in the place of this one."""
+        self.close()
+        put_file(self.path, content)
+        return SqliteSubject(self.path, self._schema, self._clock, self._opened)
 
     def close(self) -> None:
         self.detach()

@@ -20,7 +20,7 @@ import trio
 
 from syncnode.config import Address, Limits, Settings
 from syncnode.identity import SiteKey
-from syncnode.peers import Peer, put_peer
+from syncnode.peers import Peer, put_peer, read_peers
 from syncproto.errors import ConfigError
 from syncproto.identity import SiteId
 from syncsim.events import Transaction
@@ -79,7 +79,7 @@ class World:
         self.converged_ms: int | None = None
         self.hasher = hashlib.sha256()
         self._hoods = neighbourhoods(scenario, seed)
-        self._places = [*range(len(scenario.sites))]  # the site of each machine
+        self._places: list[int] = [*range(len(scenario.sites))]  # the site of each machine
         self._hosts: dict[SiteId, int] = {}
         self._committed_ms: dict[int, int] = {}
         self._secrets = generator(seed, "site keys")
@@ -132,7 +132,7 @@ class World:
         scenario, seed = self.scenario, self.seed
         starts = generator(seed, "starts")
         for site in self.sites:
-            self.at(starts.randrange(START_MS), self.start, site)
+            self.fates.start_first(site, starts.randrange(START_MS))
         self._script = script(scenario, seed)
         self._next_transaction()
         for number, mishap in enumerate(mishaps(scenario, seed)):
@@ -188,8 +188,8 @@ class World:
         if self._clocks_right:
             return right_ms
         place = self._places[host]
-        drift_ms = round(elapsed_ms * scenario.sites[place].drift_ppm / 1e6)
-        return right_ms + self.offsets_ms[place] + drift_ms
+        drift_ms = elapsed_ms * scenario.sites[place].drift_ppm / 1e6
+        return right_ms + self.offsets_ms[place] + round(drift_ms)
 
     def host_of(self, site: SiteId) -> int:
         return self._hosts[site]
@@ -219,10 +219,9 @@ class World:
             self.sites.append(site)
             site.record.seen = first.record.seen & self.history.of_tables(site.record.tables)
         first.subject.detach()
-        for number in range(len(self.sites)):
-            for other in self._hoods[number].everybody():
-                self._acquaint(number, other)
-            self.sites[number].subject.detach()
+        for site in self.sites:
+            self.acquaint(site)
+            site.subject.detach()
 
     def _born(self, number: int, content: bytes) -> Site:
         declared = self.scenario.sites[number]
@@ -296,13 +295,16 @@ class World:
     def url(self, number: int) -> str:
         return f"https://{host_name(number)}:{PORT}"
 
-    def _acquaint(self, here: int, there: int) -> None:
-        """The one is a member in the other's database, as `join` leaves it."""
-        peer = self.sites[there]
-        url = self.url(there) if self.calls(here, there) else ""
-        role, public = self.role(here, there), peer.key.public
-        with self.sites[here].subject.replica.database.write() as tx:
-            put_peer(tx, Peer(peer.key.site, peer.settings.name, role, url, public))
+    def acquaint(self, site: Site) -> None:
+        """Its neighbours are members in its database, as `join` leaves it."""
+        with site.subject.replica.database.write() as tx:
+            known = {peer.site for peer in read_peers(tx)}
+            for there in self._hoods[site.host].everybody():
+                peer = self.sites[there]
+                if peer.key.site not in known:
+                    url = self.url(there) if self.calls(site.host, there) else ""
+                    role, public = self.role(site.host, there), peer.key.public
+                    put_peer(tx, Peer(peer.key.site, peer.settings.name, role, url, public))
 
     # People
 
