@@ -404,6 +404,23 @@ def test_a_parent_deleted_elsewhere_is_held_while_a_new_child_needs_it(
     assert pair[0].held() == pair[1].held() == []
 
 
+def test_a_deleted_parent_that_comes_with_its_child_is_held_at_a_site_that_knew_neither(
+    tmp_path: Path,
+) -> None:
+    here, there, third = (make_site(tmp_path, name, CLINIC) for name in ("a", "b", "c"))
+    one_network(here, there, third)
+    person(here, ANN, "Ann")
+    sync(here, there)
+    here.sql("INSERT INTO visit (uuid, person_id) VALUES ('v', ?)", number(here, ANN))
+    there.sql("DELETE FROM person")
+    sync(here, there)
+    sync(there, third)  # one delta with both
+    assert third.parked() == []
+    assert third.held() == here.held() == [("person", None)]
+    assert one(third, "SELECT p.name FROM visit JOIN person p ON p.id = person_id") == "Ann"
+    settle(here, there, third)
+
+
 def test_a_held_row_that_is_written_again_is_alive(pair: tuple[Site, Site]) -> None:
     person(pair[0], ANN, "Ann")
     sync(*pair)

@@ -77,6 +77,15 @@ def test_loss_makes_messages_late_and_breaks_some_connections():
     assert statistics.mean(took) > 1.5 * ideal_ms
 
 
+def test_packets_that_are_sent_again_take_up_the_line_again():
+    link = network(LinkClass("radio", delay=Delay("fixed", 0.0), loss=0.2, up_bytes_s=1_000_000))
+    sizes = [10 * PACKET_BYTES for _ in range(500)]
+    arrivals = [link.send(LOW, HIGH, size, 0).arrives_ms for size in sizes]
+    line_ms = max(arrival for arrival in arrivals if arrival is not None)
+    # A packet is sent 1 / (1 - 0.2) times; the last message waits for its own losses, too.
+    assert line_ms == pytest.approx(sum(sizes) / 1_000 * 1.25, rel=0.15)
+
+
 def test_a_longer_message_is_more_likely_to_be_lost():
     kind = LinkClass("radio", loss=0.4)
     short = sum(d.arrives_ms is None for d in sent(network(kind), PACKET_BYTES, 500))
@@ -216,6 +225,13 @@ def test_the_same_seed_gives_the_same_fate_to_every_message_and_another_seed_ano
     )
     fates = [sent(network(kind, seed), 5_000, 200, twins=True) for seed in (1, 1, 2)]
     assert fates[0] == fates[1] != fates[2]
+
+
+def test_the_two_directions_have_fates_of_their_own():
+    link = network(LinkClass("odd", delay=Delay("exponential", 100.0)))
+    there = [link.send(LOW, HIGH, 1, 0).arrives_ms for _ in range(20)]
+    back = [link.send(HIGH, LOW, 1, 0).arrives_ms for _ in range(20)]
+    assert there != back
 
 
 def test_what_one_direction_draws_shifts_nothing_in_the_other():

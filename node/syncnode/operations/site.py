@@ -18,6 +18,7 @@ from syncnode.remains import (
     take_away_what_can_be,
 )
 from syncnode.reports import InitReport
+from syncnode.schema.drift import drift
 from syncnode.serve_lock import alone
 from syncnode.sidecar import Sidecar, load_plan, sidecar_ddl
 from syncnode.table import Origins, Table
@@ -287,7 +288,7 @@ def open_replica(
 
     Raises:
         ConfigError: The key is not the one this database was made a site with.
-        StoreError: The database is no site, or lost triggers.
+        StoreError: The database is no site, or lost columns or triggers.
     """
     from syncnode.identity import load_key
     from syncnode.replica import DatabaseReplica
@@ -296,6 +297,7 @@ def open_replica(
     try:
         with database.read() as tx:
             plan = load_plan(tx)
+            check_schema(tx, plan)
             check_triggers(tx, plan)
             site = tx.value("SELECT value FROM syncnode_setting WHERE name='site'")
         key = load_key(settings.key)
@@ -318,6 +320,16 @@ def open_replica(
     except BaseException:
         database.close()
         raise
+
+
+def check_schema(tx: Transaction, plan: "SchemaPlan") -> None:
+    """Every table and column of the plan is there.
+
+    Raises:
+        StoreError: Some are not: the application changed its schema.
+    """
+    if fault := drift(tx, plan).fault:
+        raise StoreError(fault)
 
 
 def check_triggers(tx: Transaction, plan: "SchemaPlan") -> None:

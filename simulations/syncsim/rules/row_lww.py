@@ -53,14 +53,14 @@ class Version:
 
     Attributes:
         author, seq: Its name.
-        wall_ms: What the author's clock showed.
+        stamp: What the author's clock showed, and the author.
         number: Of the write, for the figures.
     """
 
     author: SiteId
     seq: int
     place: Place
-    wall_ms: int
+    stamp: tuple[int, SiteId]
     image: Image | None
     number: int
 
@@ -70,11 +70,11 @@ class Turn:
     """What one site says to another.
 
     Attributes:
-        sender: Of a caller's first turn, whose digest stands for `vector`.
         vector: How far its logs go.
-        versions: What the other lacks, by author in ascending numbers.
-        spans: For each author of those, from and to which number they go.
-        more: There is more of that.
+        first: Only a digest of the vector is sent.
+        same: The answer to that, if the digests are equal.
+        versions: What the other lacks, or a part of it, by author in ascending numbers.
+        spans: For each author of those, after and up to which number they go.
     """
 
     vector: Vector
@@ -82,7 +82,6 @@ class Turn:
     same: bool = False
     versions: tuple[Version, ...] = ()
     spans: Mapping[SiteId, tuple[int, int]] = field(default_factory=dict)
-    more: bool = False
 
 
 @dataclass
@@ -90,19 +89,19 @@ class LwwDatabase:
     """What a site remembers.
 
     Attributes:
-        stamps: Of each row that was ever here, the deleted ones too.
+        standing: Of each row that was ever here the version that won.
         logs: For each author its writes, in order; without those of tables not kept.
         vector: How far they go.
     """
 
     rows: Rows
-    stamps: dict[Place, tuple[int, SiteId]] = field(default_factory=dict)
+    standing: dict[Place, Version] = field(default_factory=dict)
     logs: dict[SiteId, list[Version]] = field(default_factory=dict)
     vector: dict[SiteId, int] = field(default_factory=dict)
 
     def copied(self) -> "LwwDatabase":
         logs = {author: list(log) for author, log in self.logs.items()}
-        return LwwDatabase(self.rows.copied(), dict(self.stamps), logs, dict(self.vector))
+        return LwwDatabase(self.rows.copied(), dict(self.standing), logs, dict(self.vector))
 
 
 class RowLww(Rival):
@@ -128,11 +127,12 @@ class LwwMember(RivalMember[LwwDatabase]):
         self._weight = weight
 
     def execute(self, transaction: Transaction) -> int:
-        author, wall_ms = self.rows.site, self._setting.wall_ms(self.number)
+        author = self.rows.site
+        stamp = (self._setting.wall_ms(self.number), author)
         count = 0
         for change in self.rows.changes(transaction):
             seq = self.database.vector.get(author, 0) + 1
-            self._take(Version(author, seq, change.place, wall_ms, change.new, change.number))
+            self._take(Version(author, seq, change.place, stamp, change.new, change.number))
             self.database.vector[author] = seq
             count += 1
         self._version += bool(count)
@@ -142,10 +142,9 @@ class LwwMember(RivalMember[LwwDatabase]):
         """Log it; it stands if no later one is here."""
         database, place = self.database, version.place
         database.logs.setdefault(version.author, []).append(version)
-        stamp = (version.wall_ms, version.author)
         # Equal: the author wrote twice in a millisecond, and the second is the later one.
-        if stamp >= database.stamps.get(place, stamp):
-            database.stamps[place] = stamp
+        if version.stamp >= database.standing.get(place, version).stamp:
+            database.standing[place] = version
             if version.image is not None:
                 self.rows.put(place, version.image)
             else:
@@ -187,24 +186,20 @@ class LwwMember(RivalMember[LwwDatabase]):
         left = self._setting.scenario.gossip.rows_max
         versions: list[Version] = []
         spans: dict[SiteId, tuple[int, int]] = {}
-        vector = dict(self.database.vector)
-        for author, ends in vector.items():
+        for author, ends in self.database.vector.items():
             begins = theirs.get(author, 0)
-            if begins >= ends:
+            if begins >= ends or not left:
                 continue
-            if not left:
-                return Turn(vector, versions=tuple(versions), spans=spans, more=True)
             log = self.database.logs.get(author, [])
             at = bisect_right(log, begins, key=_seq)
             lacking = [version for version in log[at:] if version.place[0] in tables]
             if len(lacking) > left:
-                ends = lacking[left - 1].seq
-            versions += lacking[:left]
-            spans[author] = (begins, ends)
-            if len(lacking) > left:
-                return Turn(vector, versions=tuple(versions), spans=spans, more=True)
+                lacking = lacking[:left]
+                ends = lacking[-1].seq
             left -= len(lacking)
-        return Turn(vector, versions=tuple(versions), spans=spans)
+            versions += lacking
+            spans[author] = (begins, ends)
+        return Turn(dict(self.database.vector), versions=tuple(versions), spans=spans)
 
     def said(self, turn: Turn) -> Message:
         fixed = FIXED_BYTES
@@ -234,7 +229,7 @@ class LwwConversation:
         self._member.take(turn)
         if not turn.same:
             mine = self._member.turn_for(self._peer, turn.vector)
-            if mine.versions or mine.spans or turn.more or self._lacks(turn.vector):
+            if mine.spans or self._lacks(turn.vector):
                 return self._member.said(mine)
         self.complete = True
         return None
@@ -257,4 +252,4 @@ def _plain(version: Version) -> list[object]:
             name: value.key.hex() if isinstance(value, Reference) else value
             for name, value in named
         }
-    return [table, key.hex(), version.author.hex(), version.seq, version.wall_ms, row]
+    return [table, key.hex(), version.author.hex(), version.seq, version.stamp[0], row]
