@@ -205,7 +205,7 @@ class Arrivals(Writer):
             return False
         unresolved: dict[int, Refusal] = {}
         columns, rows, _ = self._local_rows(table, block, unresolved)
-        if unresolved or self._referrers.missing(self._tx, table, columns, rows):
+        if unresolved or self._without_parents(table, columns, rows):
             return False
         self._write_to(table.number)
         try:
@@ -264,7 +264,7 @@ class Arrivals(Writer):
         unresolved = self._unresolved(table, block)
         columns, rows, forward = self._local_rows(table, block, unresolved)
         good = [index for index in range(len(keys)) if rows[index] is not None]
-        missing = self._referrers.missing(self._tx, table, columns, rows)
+        missing = self._without_parents(table, columns, rows)
         good = [index for index in good if index not in missing]
         written = [rows[index] for index in good]
         self._write_to(table.number)
@@ -557,7 +557,10 @@ class Arrivals(Writer):
     ) -> list[tuple[RowKey, Row]]:
         """Write edits of the same columns; returns all of them if one cannot be written."""
         lines: list[tuple[Any, ...] | None] = [edit.values for edit in edits]
-        if self._referrers.missing(self._tx, table, columns, lines):
+        asked_for = self._referrers.in_part(table, columns)
+        if asked_for or self._referrers.by_columns(table, columns):
+            return [(edit.key, edit.row) for edit in edits]
+        if self._without_parents(table, columns, lines):
             return [(edit.key, edit.row) for edit in edits]
         self._write_to(table.number)
         try:

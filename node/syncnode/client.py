@@ -61,6 +61,9 @@ POOL_LIMITS = httpx.Limits(
     max_keepalive_connections=REQUESTS_PER_PEER_MAX,
     keepalive_expiry=KEEP_ALIVE_S,
 )
+# For the connection, and again for the handshake: who does not answer that within this time is
+# not busy but hangs. A 2G link takes ten seconds at its worst.
+CONNECT_S_MAX = 30.0
 # The longest wait on a write is for one piece, so it is what a slow link must carry in that time.
 WRITE_BYTES = 16 * 1024
 # Above this, a body is not sent just to be told the server's session; an empty one is.
@@ -178,9 +181,10 @@ class PeerClient:
 
         Args:
             path: Absolute, such as `/exchange`.
-            timeout_s: The longest wait in which nothing moves: for the connection, the
-                handshake, a piece of either body, and for the answer to begin. It is no bound
-                on the whole, so that large bodies cross slow links; for one, cancel.
+            timeout_s: The longest wait in which nothing moves: for the connection and the
+                handshake (`CONNECT_S_MAX` at most), a piece of either body, and for the answer
+                to begin. It is no bound on the whole, so that large bodies cross slow links;
+                for one, cancel.
 
         Raises:
             PeerUnreachableError: The request did not leave: no connection, or who answered
@@ -278,7 +282,9 @@ class PeerClient:
             stream=_Pieces(body),
             extensions={
                 "trace": progress.note,
-                "timeout": httpx.Timeout(timeout_s, pool=None).as_dict(),
+                "timeout": httpx.Timeout(
+                    timeout_s, connect=min(timeout_s, CONNECT_S_MAX), pool=None
+                ).as_dict(),
             },
         )
         try:
@@ -294,10 +300,17 @@ class PeerClient:
             wrong_key = _wrong_key(error)
             if wrong_key is not None:
                 raise PeerUnreachableError(f"{where}: {wrong_key}; nothing was sent") from error
+            late = isinstance(error, httpx.TimeoutException)
+            if late and progress.stream is not None and not progress.secured:
+                raise PeerUnreachableError(
+                    f"{where} takes the call and gives no answer in time: what runs there hangs or "
+                    "is stopped"
+                ) from error
             if not progress.sent:
                 raise PeerUnreachableError(f"cannot reach {where}: {_reason(error)}") from error
             raise ExchangeInterruptedError(
                 f"the exchange with {where} broke off: {_reason(error)}"
+                + (f", not a byte for {timeout_s:.0f} s" if late else "")
             ) from error
 
     async def _read(self, response: httpx.Response) -> _Answer:

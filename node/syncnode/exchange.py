@@ -210,6 +210,10 @@ class Exchanger:
         wall_ms: Our clock.
         wait_ms_max: How long a request is kept waiting at most.
         skew_ms_max: From where a peer's clock is worth a warning.
+        answer_s_max: How long a peer may be silent over a turn that brings it no rows.
+
+    Attributes:
+        waiting_since_s: By peer that owes us an answer, since when by trio's clock.
     """
 
     def __init__(
@@ -223,8 +227,11 @@ class Exchanger:
         wall_ms: Callable[[], int],
         wait_ms_max: int,
         skew_ms_max: int,
+        answer_s_max: float = ANSWER_S_MAX,
     ) -> None:
         self._replica = replica
+        self._answer_s_max = answer_s_max
+        self.waiting_since_s: dict[SiteId, float] = {}
         self._name = name
         self._in_database = in_database
         self._post = post
@@ -239,6 +246,16 @@ class Exchanger:
         self._ending = False
         self.contacts: dict[SiteId, Contact] = {}
         """What is new about peers since it was last taken from here and written down."""
+        self._noted = trio.Event()
+
+    def take_contacts(self) -> dict[SiteId, Contact]:
+        """What is new about peers, for the caller to write down."""
+        taken, self.contacts, self._noted = self.contacts, {}, trio.Event()
+        return taken
+
+    async def until_contact(self) -> None:
+        """Wait until something new is known of a peer."""
+        await self._noted.wait()
 
     def end(self) -> None:
         """Answer the requests that wait: the node is about to end."""
@@ -268,7 +285,9 @@ class Exchanger:
                 async with self._calling[peer]:
                     step = await self._called(call, answer)
                     while isinstance(step.effect, Send) and not step.patient:
-                        answer = await self._say(peer, step, ANSWER_S_MAX)
+                        brings_rows = step.effect.turn.chunk is not None
+                        limit_s = ANSWER_S_MAX if brings_rows else self._answer_s_max
+                        answer = await self._say(peer, step, limit_s)
                         sent, received = sent + len(step.body), received + len(answer)
                         step = await self._called(call, answer)
                         watch(call)
@@ -330,13 +349,17 @@ class Exchanger:
 
     async def _say(self, peer: SiteId, step: Step, timeout_s: float) -> bytes:
         """The peer's answer; a peer whose database is busy is asked again for some seconds."""
-        for attempt in range(BUSY_ATTEMPTS_MAX):
-            try:
-                return await self._post(peer, step.body, timeout_s=timeout_s)
-            except RefusedError as error:
-                if error.status != BUSY_STATUS or attempt == BUSY_ATTEMPTS_MAX - 1:
-                    raise
-            await trio.sleep(BUSY_PAUSE_S * 2**attempt)
+        self.waiting_since_s[peer] = trio.current_time()
+        try:
+            for attempt in range(BUSY_ATTEMPTS_MAX):
+                try:
+                    return await self._post(peer, step.body, timeout_s=timeout_s)
+                except RefusedError as error:
+                    if error.status != BUSY_STATUS or attempt == BUSY_ATTEMPTS_MAX - 1:
+                        raise
+                await trio.sleep(BUSY_PAUSE_S * 2**attempt)
+        finally:
+            self.waiting_since_s.pop(peer, None)
         raise AssertionError("the last attempt returns or raises")
 
     # Answering
@@ -433,3 +456,4 @@ class Exchanger:
         self.contacts[peer] = Contact(
             now_ms if met else None, "; ".join(texts), skew_ms, None if met else now_ms
         )
+        self._noted.set()

@@ -141,7 +141,8 @@ class Gateway:
             raise _RefusedError(401, "this request is meant for another site")
         public = await self._known_sites(proof.site)
         if public is None:
-            raise _RefusedError(401, f"the site {site_text(proof.site)} is not known here")
+            stranger = site_text(proof.site)
+            raise _RefusedError(401, f"the site {stranger} is not known here: invite it first")
         with self._counted(proof.site):
             body = await _read_body(scope, receive, self._body_bytes_max)
             if not proof.signed_by(public, method=scope["method"], path=scope["path"], body=body):

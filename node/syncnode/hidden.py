@@ -112,16 +112,25 @@ class HiddenRows:
             )
         ]
 
+    def dead(self, table: int) -> Iterator[tuple[RowKey, Row]]:
+        """The deleted rows of a table, with their last values."""
+        for key, state in self._tx.rows(
+            f"SELECT row_key, state FROM syncnode_row WHERE tbl={self._mark} AND place='dead'",
+            (table,),
+        ):
+            yield RowKey(bytes(key)), decode_row(bytes(state), self._sidecar.origin_of)
+
     def waiting_in(self, tables: Iterable[int], *, limit: int) -> list[tuple[int, RowKey]]:
         """Parked rows that wait for a deleted row of these tables which could not be shown."""
         numbers = list(tables)
         return [
             (table, RowKey(bytes(key)))
             for table, key in self._tx.rows(
-                "SELECT r.tbl, r.row_key FROM syncnode_row r JOIN syncnode_row p "
-                "ON p.tbl=r.waits_tbl AND p.row_key=r.waits_key AND p.place='dead' "
-                f"WHERE r.place='parked' AND r.waits_tbl IN "
-                f"({', '.join([self._mark] * len(numbers))}) ORDER BY r.lsn LIMIT {limit}",
+                "SELECT r.tbl, r.row_key FROM syncnode_row r WHERE r.place='parked' "
+                f"AND r.waits_tbl IN ({', '.join([self._mark] * len(numbers))}) AND EXISTS "
+                "(SELECT 1 FROM syncnode_row p WHERE p.tbl=r.waits_tbl AND p.place='dead' "
+                "AND (r.waits_key IS NULL OR p.row_key=r.waits_key)) "
+                f"ORDER BY r.lsn LIMIT {limit}",
                 numbers,
             )
         ]

@@ -1,6 +1,6 @@
 """The sites that this one exchanges with, as `syncnode_peer` has them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from syncnode.database import Transaction
@@ -67,9 +67,29 @@ def put_peer(tx: Transaction, peer: Peer) -> None:
         )
     else:
         tx.execute(
-            f"UPDATE syncnode_peer SET name={m}, role={m}, url={m} WHERE site={m}",
+            # What it said it holds may have been said by a database that is gone.
+            f"UPDATE syncnode_peer SET name={m}, role={m}, url={m}, frontier=NULL WHERE site={m}",
             (peer.name, peer.role, peer.url, peer.site),
         )
+    _count_change(tx)
+
+
+def remove_peer(tx: Transaction, peer: Peer) -> None:
+    """Forget a peer, the invitations of its name, and what it has sent of an unfinished delta."""
+    m = tx.mark
+    tx.execute(f"DELETE FROM syncnode_peer WHERE site={m}", (peer.site,))
+    tx.execute(f"DELETE FROM syncnode_invite WHERE name={m}", (peer.name,))
+    begun = tx.value(
+        f"SELECT 1 FROM syncnode_stage WHERE sender={m} AND claim IS NOT NULL", (peer.site,)
+    )
+    if begun is None:  # otherwise its rows are being applied
+        for table in ("syncnode_stage", "syncnode_staged"):
+            tx.execute(f"DELETE FROM {table} WHERE sender={m}", (peer.site,))
+    _count_change(tx)
+
+
+def _count_change(tx: Transaction) -> None:
+    m = tx.mark
     members = tx.value(f"SELECT value FROM syncnode_setting WHERE name={m}", (MEMBERS,))
     if members is None:
         tx.execute(f"INSERT INTO syncnode_setting (name, value) VALUES ({m}, '1')", (MEMBERS,))
@@ -113,6 +133,12 @@ def put_contacts(tx: Transaction, contacts: Mapping[SiteId, Contact]) -> None:
                 contact.failed_ms,
             ),
         )
+
+
+def no_such_peer(name: str, peers: Iterable[Peer]) -> str:
+    """A sentence."""
+    known = ", ".join(peer.name for peer in peers) or "there are none yet"
+    return f"there is no peer named {name!r}; known peers: {known}"
 
 
 def shown_site(site: bytes, names: Mapping[SiteId, str]) -> str:

@@ -46,6 +46,7 @@ class Ports:
         machine: Clock and chance.
         run_blocking: Runs all work on the database and its files.
         lock: The lock that keeps a second daemon from this database.
+        lock_check_s: Between two looks whether it is still ours.
         watch: Tells what others did to the database.
         exchanger: Makes the exchanger of a replica; takes what `Exchanger` takes.
         transport: Makes the connections to a site.
@@ -56,6 +57,7 @@ class Ports:
     machine: Machine = THIS_MACHINE
     run_blocking: RunBlocking = in_thread
     lock: Callable[[Database], ServeLock] = serve_lock
+    lock_check_s: float = 5.0
     watch: Callable[[Database, OnPulse], Awaitable[None]] = watch
     exchanger: Callable[..., Exchanger] = Exchanger
     transport: Callable[[SiteId], httpx.AsyncBaseTransport] = pinned_transport

@@ -1,13 +1,16 @@
 """Who refers to whom in this database: asked before a row is written, and before one goes."""
 
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from syncnode.database import Transaction
 from syncnode.dialects.base import Dialect
 from syncnode.schema.plan import ForeignKey, SchemaPlan
 from syncnode.table import KEYS_PER_QUERY, Key, Table
+from syncproto.identity import RowKey
+from syncproto.row import Reference, Row, Stamp
 
 if TYPE_CHECKING:
     from syncnode.writing import Refusal
@@ -20,6 +23,13 @@ class Inbound:
     child: str
     columns: tuple[str, ...]
     target_columns: tuple[str, ...]
+
+
+class Absent(NamedTuple):
+    """Parents that are not there: which foreign key, and rows by the values that they lack."""
+
+    key: ForeignKey
+    rows_by_values: Mapping[tuple[Any, ...], Sequence[int]]
 
 
 class Referrers:
@@ -107,6 +117,46 @@ class Referrers:
             found += [name for name in names if name != (table.number, pk)]
         return found[:limit]
 
+    def by_columns(self, table: Table, columns: Collection[str]) -> list[Inbound]:
+        """The foreign keys that point to some of these columns of a table."""
+        return [
+            inbound
+            for inbound in self._inbound.get(table.name, ())
+            if any(name in columns for name in inbound.target_columns)
+        ]
+
+    def named_so(
+        self, tx: Transaction, table: Table, inbound: Inbound, pk: Key
+    ) -> tuple[Any, ...] | None:
+        """What this row says in the columns that a foreign key points to, if some row has that
+        foreign key's columns so."""
+        quote, mark = tx.dialect.quote, tx.mark
+        here = " AND ".join(f"t.{quote(name)}={mark}" for name in table.plan.primary_key)
+        joined = " AND ".join(
+            f"c.{quote(mine)} = t.{quote(theirs)}"
+            for mine, theirs in zip(inbound.columns, inbound.target_columns, strict=True)
+        )
+        named = ", ".join(f"t.{quote(name)}" for name in inbound.target_columns)
+        return tx.row(
+            f"SELECT {named} FROM {table.quoted} t JOIN {quote(inbound.child)} c ON {joined} "
+            f"WHERE {here} LIMIT 1",
+            pk,
+        )
+
+    def dangles(
+        self, tx: Transaction, table: Table, inbound: Inbound, values: tuple[Any, ...]
+    ) -> bool:
+        """Whether some row refers to a row with these values, and there is none."""
+        quote, mark = tx.dialect.quote, tx.mark
+        child = " AND ".join(f"{quote(name)}={mark}" for name in inbound.columns)
+        parent = " AND ".join(f"{quote(name)}={mark}" for name in inbound.target_columns)
+        found = tx.value(
+            f"SELECT 1 FROM {quote(inbound.child)} WHERE {child} AND NOT EXISTS "
+            f"(SELECT 1 FROM {table.quoted} WHERE {parent}) LIMIT 1",
+            (*values, *values),
+        )
+        return found is not None
+
     def lacking(self, tx: Transaction, key: ForeignKey, values: tuple[Any, ...] | None) -> bool:
         """Whether the parent with these values is not there; None: they have no local form."""
         return values is None or not self._present(tx, key, [])(values)
@@ -115,20 +165,18 @@ class Referrers:
         """The foreign keys of a table that compare values."""
         return self._checked[table.number]
 
-    def missing(
+    def absent(
         self,
         tx: Transaction,
         table: Table,
         columns: Sequence[str],
         rows: Sequence[tuple[Any, ...] | None],
-    ) -> "dict[int, Refusal]":
-        """Rows whose parents by a natural or composite key are not there, by index.
+    ) -> "list[Absent]":
+        """The parents by value of these rows that are not there.
 
         References to local keys were resolved before; these foreign keys compare values.
         """
-        from syncnode.writing import Refusal
-
-        refused: dict[int, Refusal] = {}
+        found = []
         for key in self._checked[table.number]:
             if not all(name in columns for name in key.columns):
                 continue
@@ -141,18 +189,35 @@ class Referrers:
                 if None not in values and not self._itself(table, key, columns, row, values):
                     asked.setdefault(values, []).append(index)
             present = self._present(tx, key, list(asked))
-            for values, indices in asked.items():
-                if not present(values):
-                    target = self._by_name.get(key.table)
-                    waits = (target.number, None) if target is not None else None
-                    for index in indices:
-                        refused[index] = Refusal(
-                            "missing parent",
-                            f"{table.name}.{', '.join(key.columns)} refers to a row of "
-                            f"{key.table} that is not here",
-                            waits,
-                        )
+            lacking = {values: rows for values, rows in asked.items() if not present(values)}
+            if lacking:
+                found.append(Absent(key, lacking))
+        return found
+
+    def refusals(self, table: Table, absent: "Sequence[Absent]") -> "dict[int, Refusal]":
+        """By index of the row, why it cannot be written."""
+        from syncnode.writing import Refusal
+
+        refused = {}
+        for key, rows_by_values in absent:
+            target = self._by_name.get(key.table)
+            waits = (target.number, None) if target is not None else None
+            detail = (
+                f"{table.name}.{', '.join(key.columns)} refers to a row of {key.table} that is "
+                "not here"
+            )
+            for indices in rows_by_values.values():
+                for index in indices:
+                    refused[index] = Refusal("missing parent", detail, waits)
         return refused
+
+    def in_part(self, table: Table, columns: Collection[str]) -> set[str]:
+        """The other columns of the foreign keys of which only some columns are among these."""
+        lacking: set[str] = set()
+        for key in self._checked[table.number]:
+            if any(name in columns for name in key.columns):
+                lacking.update(name for name in key.columns if name not in columns)
+        return lacking
 
     def _itself(
         self,
@@ -205,6 +270,37 @@ def _resolved(key: ForeignKey, by_name: Mapping[str, Table], table: str) -> bool
         child.references.get(key.columns[0]) == key.table
         and by_name[key.table].plan.local_key == key.target_columns[0]
     )
+
+
+DeadByValues = Mapping[tuple[Any, ...], Sequence[RowKey]]
+"""Keys of deleted rows by what stood in some columns, the last deleted first."""
+
+
+def dead_by_values(
+    table: Table, columns: Sequence[str], rows: Iterable[tuple[RowKey, Row]]
+) -> DeadByValues:
+    """Deleted rows by values in the form of `comparable`."""
+    found: dict[tuple[Any, ...], list[tuple[Stamp, RowKey]]] = {}
+    for key, row in rows:
+        cells = [row.cells.get(name) for name in columns]
+        values = [cell.value if cell is not None else None for cell in cells]
+        if row.delete is not None and None not in values:
+            name = comparable(table, columns, values)
+            found.setdefault(name, []).append((row.delete.stamp, key))
+    return {name: [key for _, key in sorted(keys, reverse=True)] for name, keys in found.items()}
+
+
+def comparable(table: Table, columns: Sequence[str], wire: Sequence[Any]) -> tuple[Any, ...]:
+    """Values in a form in which those are equal that the engine may take for one."""
+    form = []
+    for name, value in zip(columns, wire, strict=True):
+        if isinstance(value, Reference):
+            value = value.key
+        elif isinstance(value, str) and table.plan.column(name).collation_insensitive:
+            bare = unicodedata.normalize("NFKD", value).casefold()
+            value = "".join(c for c in bare if not unicodedata.combining(c)).rstrip(" ")
+        form.append(value)
+    return tuple(form)
 
 
 def inbound_keys(tx: Transaction, dialect: Dialect) -> dict[str, list[Inbound]]:

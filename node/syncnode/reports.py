@@ -53,7 +53,9 @@ class JoinPreview:
         same: Rows equal on both sides.
         only_here: Rows that the network lacks.
         only_there: Rows that this site lacks.
-        different: Rows on both sides with other values; the only ones that need an answer.
+        different: Rows on both sides with other values.
+        unnamed: Tables whose rows have nothing but a drawn name, with rows on either side that
+            the other does not know: those that are meant to be one row will be two.
     """
 
     network: str | None
@@ -62,6 +64,7 @@ class JoinPreview:
     only_here: int
     only_there: int
     different: int
+    unnamed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,21 @@ class JoinReport:
     url: str
     role: str
     network: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """A peer that is one no more.
+
+    Attributes:
+        last_exchange: When the last exchange with it ended; None if there was none.
+        pending: Rows here that it had not confirmed.
+    """
+
+    name: str
+    role: str
+    last_exchange: str | None
+    pending: int
 
 
 @dataclass(frozen=True, slots=True)

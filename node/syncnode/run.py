@@ -37,8 +37,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 FLUSH_S = 2.0  # what peers said they hold is only a hint: not worth a disk's sync each time
-SETTLE_EVERY = 15  # of so many flushes one looks whether stamps of the future have come due
-LOCK_CHECK_S = 5.0
+SETTLE_S = 30.0  # between two looks whether stamps of the future have come due
 GRACE_S = 2.0  # of the five seconds that ending may take
 
 logger = logging.getLogger(__name__)
@@ -117,17 +116,23 @@ class Parts:
             if not error.transient:
                 raise
 
-    def flush(self) -> None:
-        """Blocking: write down what was learned of peers."""
-        contacts, self.exchanger.contacts = self.exchanger.contacts, {}
-        if contacts or self.replica.has_heard:
-            with self.replica.database.write() as tx:  # one sync of the disk for both
-                self.replica.put_heard(tx)
-                put_contacts(tx, contacts)
+    async def flush(self) -> None:
+        """Write down what was learned of peers."""
+        contacts = self.exchanger.take_contacts()
+
+        def work() -> None:
+            if contacts or self.replica.has_heard:
+                with self.replica.database.write() as tx:  # one sync of the disk for both
+                    self.replica.put_heard(tx)
+                    put_contacts(tx, contacts)
+
+        await self.in_database(work)
 
 
-async def open_parts(settings: "Settings", stack: AsyncExitStack, ports: Ports = REAL) -> Parts:
-    """Open a node; the stack closes it."""
+async def open_parts(
+    settings: "Settings", stack: AsyncExitStack, ports: Ports = REAL, **patience: float
+) -> Parts:
+    """Open a node; the stack closes it. `patience` goes to the exchanger."""
     from syncnode.operations.site import open_replica
 
     limiter, machine = trio.CapacityLimiter(1), ports.machine
@@ -165,6 +170,7 @@ async def open_parts(settings: "Settings", stack: AsyncExitStack, ports: Ports =
         wall_ms=machine.wall_ms,
         wait_ms_max=settings.limits.wait_ms_max,
         skew_ms_max=settings.limits.skew_ms_max,
+        **patience,
     )
     parts = Parts(settings, ports, replica, key, members, client, news, exchanger, limiter)
     await parts.read_members()
@@ -244,6 +250,7 @@ class Node:
         self._workers = workers
         workers.start_soon(ports.watch, parts.replica.database, self._on_pulse)
         workers.start_soon(self._flush_often)
+        workers.start_soon(self._settle_often)
         workers.start_soon(self._keep_lock, lock)
         self._gossip.follow(workers, parts.members.called())
         self._say_hello()
@@ -338,26 +345,26 @@ class Node:
         self._gossip.follow(self._workers, parts.members.called())
 
     async def _flush_often(self) -> None:
-        flushes = 0
         while True:
+            await self._parts.exchanger.until_contact()
             await trio.sleep(FLUSH_S)
-            flushes += 1
-            if self._parts.exchanger.contacts:
-                await self._flush()
-            if flushes % SETTLE_EVERY == 0:
-                await self._look()
+            await self._flush()
+
+    async def _settle_often(self) -> None:
+        while True:
+            await trio.sleep(SETTLE_S)
+            await self._look()
 
     async def _flush(self) -> None:
-        parts = self._parts
         with trio.CancelScope(shield=True):
             try:
-                await parts.in_database(parts.flush)
+                await self._parts.flush()
             except StoreError as error:
                 logger.warning("what peers said could not be written down: %s", error)
 
     async def _keep_lock(self, lock: ServeLock) -> None:
         while True:
-            await trio.sleep(LOCK_CHECK_S)
+            await trio.sleep(self.ports.lock_check_s)
             if not await self.ports.run_blocking(lock.held):
                 raise StoreError(
                     "another `syncnode serve` has taken over this database; this one ends"

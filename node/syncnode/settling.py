@@ -51,7 +51,9 @@ class Settler(Writer):
             progress = self._delete_rows()
             progress = self._release_held() or progress
             progress = self._retry_parked() or progress
-            if not progress and not self._untie() and not self._hold_deletes():
+            if progress or self._untie() or self._hold_deletes():
+                continue
+            if not self._take_back_renamed():
                 break
         self.record_conflicts()
 
@@ -122,6 +124,26 @@ class Settler(Writer):
                 progress = True
         return progress
 
+    def _take_back_renamed(self) -> bool:
+        """Give rows the values again by which others still refer to them, and park the new."""
+        renamed, self._renamed = self._renamed, []
+        taken = False
+        for table, key, inbound, values in renamed:
+            if not self._referrers.dangles(self._tx, table, inbound, values):
+                continue
+            wanted = self._ours(table, [key])[key]
+            if wanted.shown is None:
+                continue
+            self._write_to(table.number)
+            with self._deferred(True):
+                line = (*values, *wanted.shown.pk)
+                self._tx.execute(table.update_sql(inbound.target_columns), line)
+            self._park(table, wanted, self._referred_to(table, inbound))
+            self._taken_back.add((table.number, key))
+            self._appeared.setdefault(table.number, set()).add(key)
+            taken = True
+        return taken
+
     # Parked rows
 
     def _retry_parked(self) -> bool:
@@ -135,6 +157,8 @@ class Settler(Writer):
             tables, limit = sorted(vacated), RETRIED_ROWS_MAX
             again.update(self._hidden.parked(limit=limit, tables=tables, reason="unique clash"))
             again.update(self._hidden.waiting_in(tables, limit=limit))
+            referred = self._hidden.parked(limit=limit, reason="still referred to")
+            again.update(name for name in referred if name not in self._taken_back)
         if appeared or vacated:
             # What an application's trigger wants to see may stand in any table.
             again.update(self._hidden.parked(limit=RETRIED_ROWS_MAX, reason="trigger"))
@@ -225,7 +249,7 @@ class Settler(Writer):
             if isinstance(value, Reference) and value.key not in self._locals.get(value.table, {}):
                 return self._missing(ahead.table, name, value.table, value.key)
         lines: list[tuple[Any, ...] | None] = [ahead.line]
-        return self._referrers.missing(self._tx, ahead.table, ahead.columns, lines).get(0)
+        return self._without_parents(ahead.table, ahead.columns, lines).get(0)
 
     def _take_back(self, ahead: Ahead, refusal: Refusal) -> None:
         self._write_to(ahead.table.number)
@@ -271,7 +295,7 @@ class Settler(Writer):
             return False
         pk = tuple(values[name] for name in table.plan.primary_key)
         stored = next(table.by_pk(self._tx, [pk], self._origins), None)
-        if stored is None or stored.clock is None or self._missing_after(table, values):
+        if stored is None or stored.clock is None or self._missing_after(table, wanted.row, values):
             return False
         dead = self._ours(table, [stored.clock.key])[stored.clock.key]
         if dead.row.alive:

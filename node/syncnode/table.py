@@ -265,6 +265,32 @@ class Table:
                 values[index] = dangling_key(target, value)
         return tuple(values)
 
+    def wire_of(
+        self, tx: Transaction, columns: Sequence[str], values: Sequence[Any]
+    ) -> list[Any] | None:
+        """Local values of some columns as they travel; None if one refers to no row here."""
+        wire = []
+        converts = dict(self._to_wire)
+        for name, value in zip(columns, values, strict=True):
+            place = self.place.get(name)
+            target = self.references.get(name)
+            if place is None:
+                return None
+            if target is not None:
+                parent = self.schema.by_name[target]
+                local = self.dialect.quote(parent.local_key or parent.primary_key[0])
+                value = tx.value(
+                    f"SELECT syncnode_key FROM {clock_table(parent)} WHERE {local}={self._mark}",
+                    (value,),
+                )
+                if value is None:
+                    return None
+                value = bytes(value)
+            elif place in converts:
+                value = converts[place](value)
+            wire.append(value)
+        return wire
+
     # Rows as values
 
     def row_of(self, stored: StoredRow) -> Row:

@@ -7,14 +7,13 @@ columns, and what the engine refuses becomes a parked row instead of an error.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from syncnode.dialects.base import Unfit
 from syncnode.hidden import DEAD, HELD, PARKED, SHOWN, HiddenRow, HiddenRows
-from syncnode.knots import (
-    Ahead,
-)
-from syncnode.references import Referrers
+from syncnode.knots import Ahead
+from syncnode.references import DeadByValues, Inbound, Referrers, comparable, dead_by_values
+from syncnode.schema.plan import ForeignKey
 from syncnode.seal import Sealer, clock_fields
 from syncnode.sidecar import Sidecar
 from syncnode.table import Key, Origins, StoredRow, Table
@@ -50,6 +49,15 @@ class Wanted:
     old: Row
     shown: StoredRow | None = None
     hidden: HiddenRow | None = None
+
+
+class Renamed(NamedTuple):
+    """A row that was referred to by the values which it had before."""
+
+    table: Table
+    key: RowKey
+    inbound: Inbound
+    values: tuple[Any, ...]
 
 
 class Writer:
@@ -96,6 +104,10 @@ class Writer:
         self._deletes: dict[tuple[int, RowKey], tuple[Table, Wanted]] = {}
         self._appeared: dict[int, set[RowKey]] = {}
         self._vacated: set[int] = set()
+        self._renamed: list[Renamed] = []
+        self._taken_back: set[tuple[int, RowKey]] = set()
+        self._rising: set[tuple[int, RowKey]] = set()
+        self._dead_by_values: dict[tuple[int, tuple[str, ...]], DeadByValues] = {}
         self._applying = 0
         self.parked = 0
 
@@ -133,7 +145,7 @@ class Writer:
                 self._hold(table, key, hidden)
         return {key for key in lacking if key not in known}
 
-    def _hold(self, table: Table, key: RowKey, hidden: HiddenRow) -> None:
+    def _hold(self, table: Table, key: RowKey, hidden: HiddenRow) -> bool:
         """Show a deleted row again since a row that stands refers to it (rule A4)."""
         applying = self._applying
         wanted = Wanted(key, hidden.row, hidden.row, None, hidden)
@@ -141,6 +153,60 @@ class Writer:
         if refusal is None:
             self._hidden.put(table.number, key, HiddenRow(HELD, EMPTY, 0, since_ms=self._wall_ms))
         self._write_to(applying)
+        return refusal is None
+
+    def _without_parents(
+        self, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...] | None]
+    ) -> dict[int, Refusal]:
+        """By index the rows whose parents by value are nowhere; deleted ones are brought back."""
+        absent = self._referrers.absent(self._tx, table, columns, rows)
+        if any([self._bring_back(table, key, list(lacking)) for key, lacking in absent]):
+            absent = self._referrers.absent(self._tx, table, columns, rows)
+        return self._referrers.refusals(table, absent)
+
+    def _bring_back(self, child: Table, key: ForeignKey, asked: Sequence[tuple[Any, ...]]) -> bool:
+        """Hold the deleted parents with these values, in the child's local form."""
+        target = self._by_name.get(key.table)
+        if target is None or target.plan.key_kind == "none" or not self._hidden.some(target.number):
+            return False
+        held = False
+        for values in asked:
+            wire = child.wire_of(self._tx, key.columns, values)
+            if wire is None or not all(name in target.place for name in key.target_columns):
+                continue
+            for parent in self._dead(target, key.target_columns, wire):
+                hidden = self._hidden.get(target.number, [parent]).get(parent)
+                if (
+                    hidden is None
+                    or hidden.place != DEAD
+                    or (target.number, parent) in self._rising
+                ):
+                    continue
+                self._rising.add((target.number, parent))
+                shown = self._hold(target, parent, hidden)
+                self._rising.discard((target.number, parent))
+                if shown:
+                    held = True
+                    break
+        return held
+
+    def _dead(
+        self, table: Table, columns: tuple[str, ...], wire: Sequence[Any]
+    ) -> Iterable[RowKey]:
+        """Keys of deleted rows that may have had these values in these columns, best first."""
+        if set(columns) == set(table.plan.key_columns):
+            line: list[Any] = [None] * len(table.columns)
+            for name, value in zip(columns, wire, strict=True):
+                line[table.place[name]] = value
+            yield table.key_of(line, (), None)
+            if not any(table.plan.column(name).collation_insensitive for name in columns):
+                return
+        index = self._dead_by_values.get((table.number, columns))
+        if index is None:
+            index = self._dead_by_values[table.number, columns] = dead_by_values(
+                table, columns, self._hidden.dead(table.number)
+            )
+        yield from index.get(comparable(table, columns, wire), ())
 
     def _missing(self, table: Table, column: str, target: str, key: Any) -> Refusal:
         return Refusal(
@@ -211,9 +277,7 @@ class Writer:
         row = wanted.row
         unknown = [name for name in row.cells if name not in table.place]
         if unknown:
-            return Refusal(
-                "unknown column", f"{table.name} has no column {', '.join(sorted(unknown))} here"
-            )
+            return _unknown_columns(table, unknown)
         values: dict[str, Any] = {}
         local = table.plan.local_key
         known = self._locals.setdefault(table.name, {})
@@ -226,7 +290,7 @@ class Writer:
             columns = list(values)
             line: list[tuple[Any, ...] | None] = [tuple(values.values())]
             if ahead is None:
-                refusal = self._referrers.missing(self._tx, table, columns, line).get(0)
+                refusal = self._without_parents(table, columns, line).get(0)
             if refusal is None:
                 self._write_to(table.number)
                 deferred = table.plan.in_cycle or ahead is not None
@@ -308,11 +372,13 @@ class Writer:
         columns: tuple[str, ...],
         lines: list[tuple[Wanted, tuple[Any, ...]]],
     ) -> None:
+        lines = self._unbound(table, columns, lines)
         sql = table.update_sql(columns)
         self._write_to(table.number)
         self._vacated.add(table.number)
+        free = any(renamed.table is table for renamed in self._renamed)
         try:
-            with self._tx.savepoint():
+            with self._tx.savepoint(), self._deferred(free):
                 self._tx.executemany(sql, [line for _, line in lines])
             self._updated(
                 table,
@@ -324,7 +390,7 @@ class Writer:
                 raise
         for wanted, line in lines:
             try:
-                with self._tx.savepoint():
+                with self._tx.savepoint(), self._deferred(free):
                     self._tx.execute(sql, line)
             except self._row_errors as error:
                 refusal = self._refusal(table, error)
@@ -334,14 +400,46 @@ class Writer:
             else:
                 self._updated(table, [(wanted, dict(zip(columns, line, strict=False)))])
 
+    def _unbound(
+        self,
+        table: Table,
+        columns: tuple[str, ...],
+        lines: list[tuple[Wanted, tuple[Any, ...]]],
+    ) -> list[tuple[Wanted, tuple[Any, ...]]]:
+        """The lines that may be written, although rows refer to values that they change: those
+        that refer may follow in this delta. Whether they did is asked at the end."""
+        inbounds = self._referrers.by_columns(table, columns)
+        if not inbounds:
+            return lines
+        free = []
+        for wanted, line in lines:
+            pk = self._pk_of(wanted)
+            found = [
+                Renamed(table, wanted.key, inbound, values)
+                for inbound in inbounds
+                if (values := self._referrers.named_so(self._tx, table, inbound, pk)) is not None
+            ]
+            if found and any(name in columns for name in table.plan.primary_key):
+                self._park(table, wanted, self._referred_to(table, found[0].inbound))
+                continue
+            self._renamed += found
+            free.append((wanted, line))
+        return free
+
+    def _referred_to(self, table: Table, inbound: Inbound) -> Refusal:
+        return Refusal(
+            "still referred to",
+            f"{table.name}.{', '.join(inbound.target_columns)} is what rows of {inbound.child} "
+            "refer to",
+        )
+
     def _difference(self, table: Table, wanted: Wanted) -> tuple[Refusal | None, dict[str, Any]]:
         """The columns in which the table shows something else, in their local form."""
         shown = wanted.shown
         assert shown is not None, "an update is of a row that is shown"
         unknown = [name for name in wanted.row.cells if name not in table.place]
         if unknown:
-            text = f"{table.name} has no column {', '.join(sorted(unknown))} here"
-            return Refusal("unknown column", text), {}
+            return _unknown_columns(table, unknown), {}
         before = dict(zip(table.columns, table.values_of(shown.values), strict=True))
         names = [
             name
@@ -351,12 +449,18 @@ class Writer:
         values: dict[str, Any] = {}
         refusal = self._local_values(table, wanted.row, names, values)
         if refusal is None and values:
-            refusal = self._missing_after(table, values)
+            refusal = self._missing_after(table, wanted.row, values)
         return refusal, values
 
-    def _missing_after(self, table: Table, values: Mapping[str, Any]) -> Refusal | None:
-        line: list[tuple[Any, ...] | None] = [tuple(values.values())]
-        return self._referrers.missing(self._tx, table, list(values), line).get(0)
+    def _missing_after(self, table: Table, row: Row, values: Mapping[str, Any]) -> Refusal | None:
+        """Why a row may not have these values: a parent that it would refer to is not here."""
+        whole = dict(values)
+        rest = [name for name in self._referrers.in_part(table, values) if name in row.cells]
+        refusal = self._local_values(table, row, sorted(rest), whole)
+        if refusal is not None:
+            return refusal
+        line: list[tuple[Any, ...] | None] = [tuple(whole.values())]
+        return self._without_parents(table, list(whole), line).get(0)
 
     def _updated(self, table: Table, rows: Iterable[tuple[Wanted, Mapping[str, Any]]]) -> None:
         """The clocks of rows whose table shows their state now; with each row what was changed."""
@@ -395,7 +499,7 @@ class Writer:
         if refusal is None:
             columns = list(values)
             line: list[tuple[Any, ...] | None] = [tuple(values.values())]
-            refusal = self._referrers.missing(self._tx, table, columns, line).get(0)
+            refusal = self._without_parents(table, columns, line).get(0)
             if refusal is None:
                 self._write_to(table.number)
                 refusal = self._insert_many(table, columns, line, deferred=False).get(0)
@@ -503,6 +607,7 @@ class Writer:
         hidden.lsn = self._sidecar.next_lsn(table.name)
         hidden.since_ms = hidden.since_ms or self._wall_ms
         self._count(table, wanted)
+        self._dead_by_values.clear()
         self._hidden.put(table.number, wanted.key, hidden)
 
     def _count(self, table: Table, wanted: Wanted) -> None:
@@ -518,6 +623,14 @@ class Writer:
     def _someone_waits(self) -> bool:
         """Whether any row is parked or hidden, so that what appears may matter to it."""
         return any(self._hidden.some(one) for one in self._tables)
+
+
+def _unknown_columns(table: Table, names: Iterable[str]) -> Refusal:
+    return Refusal(
+        "unknown column",
+        f"{table.name} has no column {', '.join(sorted(names))} here: upgrade the application as "
+        "where the row was written, then run `syncnode uninstall` and `syncnode init`",
+    )
 
 
 class _Deferred:

@@ -10,7 +10,7 @@ every chunk (rules A1, A7 and A9 of the design).
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 from syncproto.frontier import Frontier, VersionVector
 from syncproto.identity import Dot, Origin, RowKey
@@ -33,7 +33,6 @@ class Block:
         values: A tuple for each row, in the order of `columns`.
         odd: Row index to column index to the stamp of that one cell.
         deletes: Row index to that row's delete.
-        whole: The rows as values, if whoever made the block has them; for `rows` only.
     """
 
     table: str
@@ -44,16 +43,12 @@ class Block:
     values: list[Sequence[int | float | str | bytes | None]] = field(default_factory=list)
     odd: dict[int, dict[int, Stamp]] = field(default_factory=dict)
     deletes: dict[int, Delete] = field(default_factory=dict)
-    whole: list[Row] = field(default_factory=list, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.keys)
 
     def rows(self) -> Iterator[tuple[RowKey, Row]]:
         """Each row as a value of its own; slow, for few rows and for memory replicas."""
-        if len(self.whole) == len(self.keys):
-            yield from zip(self.keys, self.whole, strict=True)
-            return
         for index, key in enumerate(self.keys):
             odd = self.odd.get(index, {})
             stamp = self.stamps[index]
@@ -65,6 +60,42 @@ class Block:
                     value = Reference(self.references[name], RowKey(value))
                 cells[name] = Cell(odd.get(place, stamp), value)
             yield key, Row(cells, self.deletes.get(index))
+
+
+class RowBlocks(Sequence[Block]):
+    """Rows as values, gathered into blocks when somebody asks for blocks: whoever encodes them
+    does, another replica in memory does not.
+
+    Args:
+        rows: Table, key and row, in the order of their arrival.
+    """
+
+    def __init__(self, rows: Sequence[tuple[str, RowKey, Row]]) -> None:
+        self.rows = rows
+        self._made: tuple[Block, ...] | None = None
+
+    def _blocks(self) -> tuple[Block, ...]:
+        if self._made is None:
+            self._made = blocks_of(self.rows)
+        return self._made
+
+    def __len__(self) -> int:
+        return len(self._blocks())
+
+    @overload
+    def __getitem__(self, index: int) -> Block: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Block]: ...
+
+    def __getitem__(self, index: int | slice) -> Block | Sequence[Block]:
+        return self._blocks()[index]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and self._blocks() == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(self._blocks())
 
 
 class RecordedConflict(NamedTuple):
@@ -95,13 +126,24 @@ class Chunk:
     after: int
     upto: int
     records: tuple[RecordedConflict, ...]
-    blocks: tuple[Block, ...]
+    blocks: Sequence[Block]
     claim: Frontier | None
     total: int = 0
 
     @property
     def row_count(self) -> int:
+        if isinstance(self.blocks, RowBlocks):
+            return len(self.blocks.rows)
         return sum(len(block) for block in self.blocks)
+
+    def rows(self) -> Iterator[tuple[str, RowKey, Row]]:
+        """Each row as a value of its own, with its table and key."""
+        if isinstance(self.blocks, RowBlocks):
+            yield from self.blocks.rows
+            return
+        for block in self.blocks:
+            for key, row in block.rows():
+                yield block.table, key, row
 
 
 class Cursor(NamedTuple):
@@ -198,4 +240,3 @@ def _append(block: Block, key: RowKey, row: Row) -> None:
     )
     if row.delete is not None:
         block.deletes[index] = row.delete
-    block.whole.append(row)

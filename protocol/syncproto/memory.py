@@ -16,7 +16,7 @@ from syncproto.delta import (
     Chunk,
     Cursor,
     RecordedConflict,
-    blocks_of,
+    RowBlocks,
     uncovered,
 )
 from syncproto.frontier import Entry, Frontier, VersionVector
@@ -240,7 +240,12 @@ class MemoryReplica:
             vector = base.vectors.get(name[0])
             if vector is None:
                 continue
-            found = list(self._uncovered(name, vector))
+            found: list[Row | RecordedConflict]
+            if len(name) == 2 and name not in self.aside:
+                part = uncovered(self.rows[name], vector)
+                found = [part] if part is not None else []
+            else:
+                found = list(self._uncovered(name, vector))
             if found and len(rows) + len(records) >= self._rows_max:
                 upto, left = lsn - 1, len(self._order) - place
                 break
@@ -255,7 +260,7 @@ class MemoryReplica:
             after=after,
             upto=upto,
             records=tuple(records),
-            blocks=blocks_of(rows),
+            blocks=RowBlocks(rows),
             claim=self.frontier.within(base.scopes) if not left else None,
             total=left,
         )
@@ -341,17 +346,16 @@ class MemoryReplica:
                     self._touch(record.conflict.name)
         found: list[Conflict] = []
         for chunk in chunks:
-            for block in chunk.blocks:
-                theirs = claim.vector(block.table)
-                for key, row in block.rows():
-                    place = (block.table, key)
-                    now, later = parted(row, limit)
-                    if place in self.rows or place in self.aside:
-                        found += self._lost(place, row, theirs)
-                    if later is not None:
-                        self._put_aside(place, later)
-                    if now is not None:
-                        self._merge(place, now)
+            for table, key, row in chunk.rows():
+                place = (table, key)
+                hlc = row.hlc
+                now, later = (row, None) if hlc <= limit else parted(row, limit)
+                if place in self.rows or place in self.aside:
+                    found += self._lost(place, row, claim.vector(table))
+                if later is not None:
+                    self._put_aside(place, later)
+                if now is not None:
+                    self._merge(place, now)
         joined = self.frontier.joined(claim)
         if any(conflict.name not in self.conflicts for conflict in found):
             # Under a changeset of our own, in the transaction in which the losers go.
@@ -364,7 +368,7 @@ class MemoryReplica:
     def _merge(self, place: Place, row: Row) -> None:
         ours = self.rows.get(place)
         outcome = merged(ours, row) if ours is not None else row
-        if outcome != ours:
+        if ours is None or outcome != ours:
             self._put(place, outcome)
 
     def _lost(self, place: Place, row: Row, theirs: VersionVector) -> Iterator[Conflict]:
@@ -394,7 +398,8 @@ class MemoryReplica:
         change = sum_of(key, row) - (sum_of(key, old) if old is not None else 0)
         self.sums[table] = (self.sums[table] + change) & SUM_MASK
         self.rows[place] = row
-        self.hlc = max(self.hlc, row.hlc)
+        if (hlc := row.hlc) > self.hlc:
+            self.hlc = hlc
         self._touch(place)
 
     def _put_aside(self, place: Place, row: Row) -> None:

@@ -104,11 +104,18 @@ class Row:
     @property
     def hlc(self) -> int:
         """The greatest reading that the row carries, deletes included; 0 for an empty row."""
-        # A list, not `stamps()`: every edited row asks several times.
-        readings = [cell[0][0] for cell in self.cells.values()]
+        # No `stamps()`: every edited row asks several times. Cells written together mostly share
+        # one stamp.
+        greatest, last = 0, None
+        for cell in self.cells.values():
+            stamp = cell[0]
+            if stamp is not last:
+                last = stamp
+                if stamp[0] > greatest:
+                    greatest = stamp[0]
         if self.delete is not None:
-            readings += [stamp.hlc for stamp in self.delete.stamps]
-        return max(readings, default=0)
+            greatest = max(greatest, *[stamp.hlc for stamp in self.delete.stamps])
+        return greatest
 
     def references(self) -> Iterable[Reference]:
         return (cell.value for cell in self.cells.values() if isinstance(cell.value, Reference))

@@ -30,11 +30,12 @@ class Metric:
     shown: bool = True
 
     def of(self, results: Results) -> float | None:
-        """The figure of one run; None where it has none (never converged)."""
+        """The figure of one run; None where it has none (never converged, not checked)."""
         if self.name == "converged":
             return float(results["converged_ms"] is not None)
         if self.name == "checks_held":
-            return float(all(verdict == "held" for verdict in results["verdicts"].values()))
+            verdicts = results["verdicts"].values()
+            return float(all(verdict == "held" for verdict in verdicts)) if verdicts else None
         if self.name.startswith("staleness_"):
             place = ("p50", "p90", "p99", "max").index(self.name.split("_")[1])
             return float(results["staleness_ms"][place])

@@ -24,7 +24,7 @@ from syncsim.checkers.lost_writes import lost
 from syncsim.events import Mishap, Transaction
 from syncsim.history import History, SiteState
 from syncsim.measures import Delays, ages, joined, lacking
-from syncsim.member import Conversation, Member, Message
+from syncsim.member import Conversation, Member, Message, Refused
 from syncsim.misfortunes import mishaps
 from syncsim.network import Network
 from syncsim.people import script, shared_statements
@@ -40,6 +40,8 @@ SILENCE_MS = 30_000  # after which a caller gives up a request that was lost
 SETUP_ROUNDS_MAX = 4
 PROGRESS_EVENTS = 2_048  # between two looks at the real clock
 PROGRESS_S = 0.5
+
+NO_MESSAGE = Message(None, 0)
 
 Progress = Callable[[int, int], None]
 
@@ -296,6 +298,13 @@ class World:
                     done.add(other)
                     todo.append(other)
                     self._meet(other, number)
+        # A rule may have other ways than those by which the sites were found just now.
+        before: list[int] = []
+        while not self._at_rest() and before != (now := [s.member.version for s in self.sites]):
+            before = now
+            for site in self.sites:
+                for other in site.neighbourhood.everybody():
+                    self._meet(site.number, other)
 
     def _meet(self, caller: int, callee: int) -> None:
         """An exchange outside of time."""
@@ -348,6 +357,9 @@ class World:
         if peer in site.calling:
             return
         other = self.sites[peer]
+        if not self.network.works(self._alias[site.number], self._alias[peer], self.now_ms):
+            self._call_in_vain(site, other)
+            return
         versions = (site.member.version, other.member.version)
         known = self._remembered.get((site.number, peer))
         if known is not None and known.versions[0] == versions[0] and site.member.idle:
@@ -361,13 +373,27 @@ class World:
             except SyncError as error:
                 self._refused(site, peer, error)
                 return
-            assert request is not None, "an exchange begins with a request"
+            if request is None:
+                return  # by this rule nothing passes between the two
             versions = (site.member.version, other.member.version)
             exchange = Exchange(
                 site.number, peer, (site.epoch, other.epoch), conversation, versions, request
             )
         site.calling.add(peer)
         self._ask(exchange)
+
+    def _call_in_vain(self, site: SimSite, other: SimSite) -> None:
+        """No message can leave, so none is made."""
+        self.counts["lost"] += 1
+        self.network.lost += 1
+        number = self.network.link_of(self._alias[site.number], self._alias[other.number])
+        if number is not None:
+            self._links[number].lost += 1
+        site.calling.add(other.number)
+        exchange = Exchange(
+            site.number, other.number, (site.epoch, other.epoch), None, (0, 0), NO_MESSAGE
+        )
+        self._break_later(exchange)
 
     def _ask(self, exchange: Exchange) -> None:
         request = exchange.request
@@ -576,7 +602,7 @@ class World:
             return
         self._restart(site)
         member = site.member
-        if mishap.anchor:
+        if mishap.anchor or not self._rule.anchored:
             put_back(True)
             return
         again = member.backup()
@@ -624,7 +650,14 @@ class World:
             number, site.member, site.neighbourhood.copied(), site.every_ms, site.offset_ms, 0.0
         )
         self.sites.append(twin)
-        twin.member = site.member.twin(number)
+        try:
+            twin.member = site.member.twin(number)
+        except Refused:
+            # As if nobody had copied it.
+            for made in (self._setting.site_ids, self._nonces, self._alias, self.sites):
+                made.pop()
+            self._note("uncloned", site.number)
+            return
         self._twins.append((until_ms, twin))
         self._at(self.now_ms, self._tick, twin)
 
@@ -644,7 +677,8 @@ class World:
             # Stamps of the future: nobody waits for them in virtual time.
             self._passed_ms += ahead_ms
         self._note("quiet", self._passed_ms)
-        self._bound_ms = bound_ms(self.scenario, len(self.history.writes))
+        if self._rule.anchored:
+            self._bound_ms = bound_ms(self.scenario, len(self.history.writes))
         if self._bound_ms is not None:
             late_ms = self._bound_ms + self.scenario.gossip.every_ms
             self._ends_ms = min(self._ends_ms, self.now_ms + late_ms)
@@ -771,6 +805,7 @@ class World:
             "messages late": self.network.late,
             "exchanges refused": self.counts["refused"],
             "restores not done": self.counts["unrestored"],
+            "clones not made": self.counts["uncloned"],
         }
         return found | {name: count for name, count in network.items() if count}
 

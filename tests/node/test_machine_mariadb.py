@@ -12,7 +12,7 @@ from typing import Any
 import pymysql
 import pytest
 from database_runs import run
-from database_subjects import SqliteSubject, _key
+from database_subjects import plainly_cut
 from fleet import COLUMNS, PARENT_COLUMN, PATIENT, VISIT, Fleet
 from mariadb_sites import say
 from servers import MariaDB
@@ -24,6 +24,7 @@ from syncproto.identity import Origin, RowKey
 from syncproto.keys import uuid_text
 from syncproto.row import Reference, Value
 from syncsim.subject import NETWORK, Place, RefusedWrite
+from syncsim.whole.subject import DatabaseSubject, key_of
 
 SEEDS = 5
 STEPS = 30
@@ -78,9 +79,9 @@ class Application:
             values: dict[str, Value] = dict(zip(COLUMNS, row[1:4], strict=True))
             values["uuid"] = row[0]
             if table == VISIT:
-                key = row[4] and _key(row[4])
+                key = row[4] and key_of(row[4])
                 values[PARENT_COLUMN] = Reference(PATIENT, key) if key else None
-            found[table, _key(row[0])] = values
+            found[table, key_of(row[0])] = values
         return found
 
     def _local(self, value: Value) -> object:
@@ -98,33 +99,40 @@ class Application:
             raise RefusedWrite from error
 
 
-class Subject(SqliteSubject):
+class Subject(DatabaseSubject):
     """A `Subject` over a database of MariaDB; what is asked of the sidecar is asked alike."""
 
     def __init__(self, place: "PlaceOfDatabase", options: Mapping[str, Any]) -> None:
         self._place = place
-        self._tables = place.tables
         self._options = options
-        self.replica = DatabaseReplica(Database(place.url), None, **options)
-        self.replica._tune = lambda *_: None  # type: ignore[method-assign]
-        connection = place.connect()
-        self.application = Application(  # type: ignore[assignment]
-            connection, place.tables, options["wall_ms"]
-        )
+        self._replica = plainly_cut(DatabaseReplica(Database(place.url), None, **options))
+        self._application = Application(place.connect(), place.tables, options["wall_ms"])
+
+    @property
+    def application(self) -> Application:
+        return self._application
+
+    @property
+    def replica(self) -> DatabaseReplica:
+        return self._replica
 
     def restarted(self) -> "Subject":
-        self._close()
+        self.close()
         return Subject(self._place, self._options)
 
     def backup(self) -> Callable[[], "Subject"]:
         kept = self._place.content()
 
         def put_back() -> Subject:
-            self._close()
+            self.close()
             self._place.put(kept)
             return Subject(self._place, self._options)
 
         return put_back
+
+    def close(self) -> None:
+        self.replica.database.close()
+        self.application.connection.close()
 
 
 class PlaceOfDatabase:
@@ -215,7 +223,7 @@ class Places:
         for site in fleet.sites:
             subject = site.subject
             assert isinstance(subject, Subject)
-            subject._close()
+            subject.close()
         self._free = list(self._made)
 
 

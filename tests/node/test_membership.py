@@ -390,6 +390,34 @@ def test_rows_are_compared_a_page_at_a_time(sites, monkeypatch):
     assert len(parent.bodies) == 1 + 4 + 1
 
 
+def test_rows_without_a_name_that_both_sites_hold_are_asked_about(tmp_path):
+    """They have a counter and nothing else, so the same row of two sites is two rows."""
+    schema = ("CREATE TABLE note (id INTEGER PRIMARY KEY, text TEXT)",)
+
+    def holding(*texts):
+        return lambda connection: connection.executemany(
+            "INSERT INTO note (text) VALUES (?)", [(text,) for text in texts]
+        )
+
+    asked = []
+
+    def confirm(preview):
+        asked.append(preview)
+        return False
+
+    parent = Inviter(make_site(tmp_path, "kigali", schema, before=holding("Ann", "Ben")))
+    token = parent.token()
+    copy = make_site(tmp_path, "copy", schema, before=holding("Ann", "Ben"))
+    more = make_site(tmp_path, "more", schema, before=holding("Ann", "Ben", "Cleo"))
+    for site in (copy, more):  # their first two rows are those of a common copy
+        assert parent.admit(site, parent.token(site.name)).joined
+    other = make_site(tmp_path, "other", schema, before=holding("Ben", "Ann"))
+    assert not parent.admit(other, token, confirm).joined
+    assert [(preview.different, preview.unnamed) for preview in asked] == [(0, ("note",))]
+    for site in (parent.site, copy, more, other):
+        site.close()
+
+
 def test_too_many_rows_are_only_counted(sites, monkeypatch):
     monkeypatch.setattr(membership, "COMPARED_ROWS_MAX", 3)
     parent = Inviter(sites("kigali", {1: "Ann", 2: "Ben", 3: "Cleo"}))

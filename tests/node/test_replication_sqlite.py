@@ -15,6 +15,7 @@ import pytest
 from sites import Site, make_site, one_network, same, settle, sync, two_sites
 
 from syncnode.operations.site import open_replica
+from syncnode.peers import Peer, put_peer
 from syncproto.errors import StoreError
 
 UUIDS = [f"{digit * 8}-{digit * 4}-4{digit * 3}-8{digit * 3}-{digit * 12}" for digit in "123456789"]
@@ -1178,6 +1179,36 @@ def test_a_machine_rolled_back_with_its_anchor_is_told_by_a_peer(
         ("Ann", "on a fork"),
         ("lost with the snapshot", None),
         ("sealed on a fork", None),
+    ]
+
+
+def test_a_machine_rolled_back_that_has_passed_the_lost_numbers_is_told_by_a_peer(
+    pair: tuple[Site, Site],
+) -> None:
+    """The copy says what the peer held then. A delta cut above that would be taken: the peer
+    cannot tell by the last number alone that another changeset bears the one before."""
+    here, there = pair
+    with here.replica.database.write() as tx:
+        put_peer(tx, Peer(there.id, "there", "peer", "", bytes(32)))
+    person(here, ANN, "Ann")
+    sync(here, there)
+    here.replica.flush()
+    assert here.look("SELECT 1 FROM syncnode_peer WHERE frontier IS NOT NULL") == [(1,)]
+    copied, anchor = _copy(here.path), here.settings.anchor.read_bytes()
+    person(here, BOB, "lost with the snapshot")
+    sync(here, there)
+    here.settings.anchor.write_bytes(anchor)
+    _put_back(here, copied)
+    for uuid in (CAT, DAN):
+        person(here, uuid, "sealed on a fork")
+        here.replica.seal()
+    settle(here, there)
+    assert here.origin.incarnation == 2
+    assert both(pair, "SELECT name FROM person ORDER BY name") == [
+        ("Ann",),
+        ("lost with the snapshot",),
+        ("sealed on a fork",),
+        ("sealed on a fork",),
     ]
 
 

@@ -78,12 +78,12 @@ def test_loss_makes_messages_late_and_breaks_some_connections():
 
 
 def test_packets_that_are_sent_again_take_up_the_line_again():
-    link = network(LinkClass("radio", delay=Delay("fixed", 0.0), loss=0.2, up_bytes_s=1_000_000))
+    link = network(LinkClass("radio", delay=Delay("fixed", 0.0), loss=0.2, up_bytes_s=100_000))
     sizes = [10 * PACKET_BYTES for _ in range(500)]
     arrivals = [link.send(LOW, HIGH, size, 0).arrives_ms for size in sizes]
     line_ms = max(arrival for arrival in arrivals if arrival is not None)
     # A packet is sent 1 / (1 - 0.2) times; the last message waits for its own losses, too.
-    assert line_ms == pytest.approx(sum(sizes) / 1_000 * 1.25, rel=0.15)
+    assert line_ms == pytest.approx(sum(sizes) / 100 * 1.25, rel=0.06)
 
 
 def test_a_longer_message_is_more_likely_to_be_lost():

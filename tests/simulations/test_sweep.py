@@ -435,6 +435,17 @@ def test_time_to_converge_is_that_of_the_runs_that_did():
     assert runs_table(runs)["converged_ms"][1] is None
 
 
+def test_what_nobody_checked_did_not_hold():
+    checked = {**handmade(TREE, 1).plain(), "verdicts": {"state": "held", "log": "broken"}}
+    unchecked = {**handmade(TREE, 2).plain(), "verdicts": {}}
+    runs = [
+        Done(cell, values) for cell, values in zip(some_cells(2), (checked, unchecked), strict=True)
+    ]
+    assert runs_table(runs)["checks_held"] == [0, None]
+    assert summary_table(runs)["checks_held"] == [0.0]
+    assert summary_table(runs[1:])["checks_held"] == [None]
+
+
 def test_every_metric_is_found_in_the_results():
     results = handmade(TREE).plain()
     assert {metric.name: metric.of(results) is not None for metric in METRICS} == {

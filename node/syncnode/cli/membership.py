@@ -1,4 +1,4 @@
-"""`invite` and `join`: a site enters a network by a one-time token."""
+"""`invite`, `join` and `forget`: a site enters a network by a one-time token, and is let go."""
 
 import argparse
 import sys
@@ -9,7 +9,7 @@ from syncnode.cli.progress import Progress
 from syncnode.cli.terminal import EXIT_DONE, EXIT_NOT_DONE, counted, notice, printable
 
 if TYPE_CHECKING:
-    from syncnode.reports import Invitation, JoinPreview, JoinReport
+    from syncnode.reports import Forgotten, Invitation, JoinPreview, JoinReport
 
 
 def add_commands(commands: Commands) -> None:
@@ -25,6 +25,12 @@ def add_commands(commands: Commands) -> None:
     join.add_argument("token", metavar="TOKEN", help="what `syncnode invite` printed")
     join.add_argument("--yes", action="store_true", help="ask nothing, also when rows differ")
     join.set_defaults(run=_join)
+
+    forget = add_command(
+        commands, "forget", help="exchange nothing more with a peer; what came from it stays"
+    )
+    forget.add_argument("name", metavar="NAME", help="its name, as `syncnode peers` shows it")
+    forget.set_defaults(run=_forget)
 
 
 def _invite(arguments: argparse.Namespace) -> int:
@@ -73,14 +79,36 @@ def _join(arguments: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
+def _forget(arguments: argparse.Namespace) -> int:
+    settings = settings_of(arguments)
+    from syncnode import operations
+
+    forgotten: Forgotten = operations.forget(settings, arguments.name)
+    last = forgotten.last_exchange or "never"
+    notice(
+        f"{forgotten.name} is no {forgotten.role} of {settings.name} any more; it had not "
+        f"confirmed {counted(forgotten.pending, 'row')}, last exchange: {last}. What it wrote and "
+        "has not sent is known there only"
+    )
+    return EXIT_DONE
+
+
 def _confirmed(preview: "JoinPreview") -> bool:
     """Ask whether to go on; without a terminal the answer is no."""
+    differ = "row differs" if preview.different == 1 else "rows differ"
+    are = "is" if preview.same == 1 else "are"
     notice(
-        f"{counted(preview.different, 'row')} differ from those of {preview.inviter}; "
-        f"{preview.same} are the same, {preview.only_here} only here, "
+        f"{preview.different} {differ} from those of {preview.inviter}; "
+        f"{preview.same} {are} the same, {preview.only_here} only here, "
         f"{preview.only_there} only there. Of two values the later one stays, the other one "
         "goes on record"
     )
+    if preview.unnamed:
+        notice(
+            f"the rows of {', '.join(preview.unnamed)} have no names that are the same at two "
+            "sites: those that both hold now will stand twice. If there are such, empty these "
+            f"tables here first, or begin with a copy of the database of {preview.inviter}"
+        )
     if not sys.stdin.isatty():
         notice("there is no terminal to ask; join with --yes to go on")
         return False

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from syncnode.operations.demo import demo
+    from syncnode.operations.forgetting import forget
     from syncnode.operations.membership import invite, join
     from syncnode.operations.removal import remove, uninstall
     from syncnode.operations.reporting import conflicts, log, parked, peers, status
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "conflicts",
     "demo",
+    "forget",
     "initialise",
     "invite",
     "join",
@@ -34,6 +36,7 @@ __all__ = [
 _MODULES = {
     "conflicts": "reporting",
     "demo": "demo",
+    "forget": "forgetting",
     "initialise": "site",
     "invite": "membership",
     "join": "membership",

@@ -117,7 +117,8 @@ def _refuse_taken(name: str, own: str, peers: Iterable[Peer], site: SiteId | Non
     for peer in peers:
         if peer.name == name and peer.site != site:
             raise ConfigError(
-                f"there is a {peer.role} named {name} already; give the other site its own name"
+                f"there is a {peer.role} named {name} already; give the other site its own name, "
+                f"or, if {name} was made anew, run `syncnode forget {name}` first"
             )
 
 
@@ -127,7 +128,8 @@ def _refuse_taken(name: str, own: str, peers: Iterable[Peer], site: SiteId | Non
 def join(settings: "Settings", token: str, *, confirm: Confirm, progress: Progress) -> JoinReport:
     """Enter the network of whoever made the token.
 
-    `confirm` is asked only if both sides hold rows that differ; False changes nothing.
+    `confirm` is asked only if both sides hold rows that differ, or that might be the same under
+    two names; False changes nothing.
 
     Raises:
         ConfigError: The token is none, or does not fit this site.
@@ -182,7 +184,10 @@ def _check_fits(tx: "Transaction", token: Token, key: SiteKey) -> None:
     peers = read_peers(tx)
     for peer in peers:
         if peer.site == token.site:
-            raise ConfigError(f"this site has joined {peer.name} already; there is nothing to do")
+            raise ConfigError(
+                f"this site has joined {peer.name} already; there is nothing to do, unless "
+                f"{peer.name} has forgotten it: then run `syncnode forget {peer.name}` here first"
+            )
     network = tx.value("SELECT value FROM syncnode_setting WHERE name='network'")
     invited = tx.value("SELECT 1 FROM syncnode_invite LIMIT 1") is not None
     if network != token.network.hex() and (peers or invited):
@@ -224,7 +229,7 @@ class _Joining:
             }
         if counts:
             preview = self._preview(counts)
-            if preview.different and not confirm(preview):
+            if (preview.different or preview.unnamed) and not confirm(preview):
                 return self._report(False, preview.inviter, "", preview.network or "")
         self._progress("joining")
         answer = self._ask(self._request(JOIN))
@@ -295,6 +300,7 @@ class _Joining:
             else:
                 unequal.append(table)
         rows = sum(here[table.name][0] + there[table.name][0] for table in unequal)
+        drawn = {table.name for table in unequal if table.plan.key_kind == "random"}
         if rows > COMPARED_ROWS_MAX:
             for table in unequal:
                 ours, theirs = here[table.name][0], there[table.name][0]
@@ -307,10 +313,13 @@ class _Joining:
                 with self._replica.database.read() as tx:
                     ours_by_key = row_hashes(tx, table, 1, lsn)
                 numbers = compared(ours_by_key, theirs_by_table.get(table.name, {}))
+                if not (numbers[1] and numbers[2]):
+                    drawn.discard(table.name)
                 same, only_here = same + numbers[0], only_here + numbers[1]
                 only_there, different = only_there + numbers[2], different + numbers[3]
         network = answer.network or None
-        return JoinPreview(network, answer.name, same, only_here, only_there, different)
+        unnamed = tuple(sorted(drawn))
+        return JoinPreview(network, answer.name, same, only_here, only_there, different, unnamed)
 
     def _rows_there(self, tables: list["Table"]) -> dict[str, dict[RowKey, bytes]]:
         names = [table.name for table in tables]

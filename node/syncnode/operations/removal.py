@@ -85,6 +85,8 @@ def _check_delivered(tx: Transaction, plan: "SchemaPlan") -> None:
             reached = max(reached, decode_frontier(bytes(blob)).seq(book.origin))
     if unsealed or reached < own:
         raise StoreError(
-            "changes made here have reached no other site yet: run `syncnode sync` first, or "
-            "give them up with `syncnode uninstall --force`"
+            "changes made here have reached no other site yet: run `syncnode sync` first; with "
+            "`syncnode uninstall --force` they stay in the tables only, and after another `init` "
+            "and `join` new rows go out, a changed value may give way to that of the others (on "
+            "record), and a deleted row comes back"
         )

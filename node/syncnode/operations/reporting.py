@@ -8,11 +8,13 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from syncnode.capture import trigger_names
 from syncnode.database import Database, Transaction
 from syncnode.hidden import ASIDE, PARKED
+from syncnode.identity_files import anchor_fault, key_fault
 from syncnode.peers import Peer, read_peers, shown_site
 from syncnode.remains import existing_triggers
 from syncnode.reports import (
@@ -22,6 +24,7 @@ from syncnode.reports import (
     PeerReport,
     StatusReport,
 )
+from syncnode.schema.drift import Drift, drift
 from syncnode.serve_lock import serve_lock
 from syncnode.sidecar import Sidecar, clock_table, left_out, load_plan
 from syncnode.texts import key_text, skew_text, utc_text, value_text, written_text
@@ -100,6 +103,10 @@ class _Look:
         self._names[self._book.origin.site] = settings.name
         self._tables = {table.number: table.name for table in self._plan.tables}
 
+    @cached_property
+    def _drift(self) -> Drift:
+        return drift(self._tx, self._plan)
+
     # Status and peers
 
     def status(self) -> StatusReport:
@@ -108,9 +115,11 @@ class _Look:
         pending = self._pending(_known_to_all(self._told())) if self._peers else 0
         parked = self._count(PARKED)
         serving = serve_lock(self._database).taken()
-        notes = list(self._notes(serving, pending, parked))
+        faults = list(self._faults())
+        notes = [*faults, *self._notes(serving, pending, parked)]
         in_sync = (
             bool(reports)
+            and not faults
             and all(peer.equal and not peer.problem for peer in reports)
             and not (pending or parked or self._count(ASIDE) or self._catching_up())
             and left_out(self._tx) is None
@@ -237,7 +246,10 @@ class _Look:
 
     # Notes
 
-    def _notes(self, serving: bool, pending: int, parked: int) -> Iterator[str]:
+    def _faults(self) -> Iterator[str]:
+        """What keeps changes from being captured or exchanged until somebody acts."""
+        if changed := self._drift.fault:
+            yield changed
         missing = trigger_names(self._plan) - set(existing_triggers(self._tx))
         if missing:
             yield (
@@ -245,6 +257,15 @@ class _Look:
                 f"(such as {min(missing)}): changes of those tables are not captured; run "
                 "`syncnode uninstall` and `syncnode init` again"
             )
+        if fault := key_fault(self._settings.key):
+            yield fault
+
+    def _notes(self, serving: bool, pending: int, parked: int) -> Iterator[str]:
+        if fault := anchor_fault(self._settings.anchor):
+            yield fault
+        chosen = self._settings.tables
+        unasked = self._drift.tables if chosen.only is not None else chosen.exclude
+        yield from self._drift.notes(unasked)
         weak = self._database.dialect.durability(self._tx)
         if weak:
             yield weak

@@ -1,7 +1,8 @@
 """`serve` and `sync`: the daemon, and one exchange now."""
 
+import contextlib
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
@@ -9,17 +10,22 @@ import trio
 
 from syncnode.exchange import Outcome
 from syncnode.hidden import ASIDE, PARKED
-from syncnode.peers import Peer
+from syncnode.operations.site import fault_of
+from syncnode.peers import Peer, no_such_peer
 from syncnode.reports import ExchangeReport, SyncReport
 from syncnode.run import Node, Parts, open_parts
 from syncnode.sidecar import left_out
-from syncproto.errors import ConfigError, SyncError
+from syncproto.errors import ConfigError, StoreError, SyncError
 from syncproto.session import Call
 
 if TYPE_CHECKING:
     from syncnode.config import Settings
 
 Progress = Callable[[str], None]
+
+# Somebody looks on, and may try again; a peer that takes rows in has longer (`ANSWER_S_MAX`).
+SYNC_ANSWER_S_MAX = 30.0
+TELL_S = 1.0  # how often it is told that one still waits
 
 
 def serve(settings: "Settings", *, notice: Callable[[str], None]) -> None:
@@ -28,7 +34,22 @@ def serve(settings: "Settings", *, notice: Callable[[str], None]) -> None:
     Raises:
         SyncError: It could not start, or cannot go on.
     """
-    trio.run(_serve, settings, notice)
+    with _named_faults(settings):
+        trio.run(_serve, settings, notice)
+
+
+@contextlib.contextmanager
+def _named_faults(settings: "Settings") -> Iterator[None]:
+    """Whoever works on a database that was changed under it meets the engine's bare words; say
+    what was changed instead."""
+    try:
+        yield
+    except (StoreError, BaseExceptionGroup) as error:
+        if isinstance(error, BaseExceptionGroup) and error.subgroup(StoreError) is None:
+            raise
+        if (fault := fault_of(settings)) is None:
+            raise
+        raise fault from error
 
 
 async def _serve(settings: "Settings", notice: Callable[[str], None]) -> None:
@@ -46,12 +67,13 @@ def sync(settings: "Settings", peer: str | None, *, progress: Progress) -> SyncR
         ConfigError: There is no such peer, or it has no address.
         SyncError: The site cannot be opened.
     """
-    return trio.run(_sync, settings, peer, progress)
+    with _named_faults(settings):
+        return trio.run(_sync, settings, peer, progress)
 
 
 async def _sync(settings: "Settings", name: str | None, progress: Progress) -> SyncReport:
     async with AsyncExitStack() as stack:
-        parts = await open_parts(settings, stack)
+        parts = await open_parts(settings, stack, answer_s_max=SYNC_ANSWER_S_MAX)
         peers = _chosen(parts, name)
         if not peers:
             return SyncReport((), False, _nobody(parts))
@@ -59,7 +81,7 @@ async def _sync(settings: "Settings", name: str | None, progress: Progress) -> S
         for peer in peers:
             progress(f"calling {peer.name}")
             reports.append(await _exchange(parts, peer, progress))
-        await parts.in_database(parts.flush)
+        await parts.flush()
         reason = next((report.reason for report in reports if report.reason), None)
         reason = reason or await parts.in_database(lambda: not_shown(parts))
         return SyncReport(tuple(reports), reason is None, reason)
@@ -76,8 +98,7 @@ def _chosen(parts: Parts, name: str | None) -> list[Peer]:
                     f"{name} has no address to call; run `syncnode sync` there: it calls this site"
                 )
             return [peer]
-    known = ", ".join(peer.name for peer in peers) or "there are none yet"
-    raise ConfigError(f"there is no peer named {name!r}; known peers: {known}")
+    raise ConfigError(no_such_peer(name, peers))
 
 
 def _nobody(parts: Parts) -> str:
@@ -97,8 +118,11 @@ async def _exchange(parts: Parts, peer: Peer, progress: Progress) -> ExchangeRep
         progress(f"{peer.name}: {_shown(call)}")
 
     try:
-        outcome = await parts.exchanger.call(peer.site, watch=watch)
-    except SyncError as error:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_tell_waiting, parts, peer, progress)
+            outcome = await parts.exchanger.call(peer.site, watch=watch)
+            nursery.cancel_scope.cancel()
+    except* SyncError as group:
         moved = last[0].progress
         return ExchangeReport(
             peer.name, moved.rows_sent, moved.rows_received, 0, 0, False, f"{peer.name}: {error}"

@@ -96,11 +96,12 @@ def _made(
         take_away(database, found)
         warnings.insert(0, "an earlier `init` or `uninstall` was interrupted; what it left is gone")
     _install(database, settings, plan, identity, statements, progress)
-    if identity.kept:
+    if identity.incarnation > 1:
         warnings.insert(
             0,
-            f"the site keeps its key, {settings.key}, and goes on as incarnation "
-            f"{identity.incarnation}",
+            f"the site keeps its key, {settings.key}, and begins incarnation "
+            f"{identity.incarnation}; it knows no peers any more: `syncnode forget "
+            f"{settings.name}` and `syncnode invite {settings.name}` there, then `syncnode join`",
         )
     return InitReport(plan_text(plan), statements, tuple(warnings), site_text(identity.key.site))
 
@@ -320,6 +321,25 @@ def open_replica(
     except BaseException:
         database.close()
         raise
+
+
+def fault_of(settings: "Settings") -> StoreError | None:
+    """Why this database is not, or no longer, the site that `init` made; None if it is, or if
+    that cannot be told."""
+    database = Database(settings.database, light=True)
+    with contextlib.suppress(StoreError), database.read() as tx:
+        if not remains(tx).finished:
+            return StoreError(
+                f"{settings.shown_database} is no site any more: its sidecar is gone; "
+                "`syncnode init` makes a new one"
+            )
+        try:
+            plan = load_plan(tx)
+            check_schema(tx, plan)
+            check_triggers(tx, plan)
+        except StoreError as error:
+            return error
+    return None
 
 
 def check_schema(tx: Transaction, plan: "SchemaPlan") -> None:

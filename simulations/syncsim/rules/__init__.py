@@ -2,9 +2,14 @@
 
 from collections.abc import Callable, Mapping
 
+from syncsim.rules.arrival import Arrival
 from syncsim.rules.ours import Ours
 from syncsim.rules.port import Rule, Setting
+from syncsim.rules.row_lww import RowLww
+from syncsim.rules.symmetric import Symmetric
 
 __all__ = ["RULES", "Rule", "Setting"]
 
-RULES: Mapping[str, Callable[[], Rule]] = {"ours": Ours}
+RULES: Mapping[str, Callable[[], Rule]] = {
+    rule.name: rule for rule in (Ours, Arrival, RowLww, Symmetric)
+}

@@ -238,8 +238,7 @@ class ArrivalMember(TreeMember[ArrivalDatabase]):
             size += self._weighing_confirmations.of(
                 by, len(confirmed), lambda: _confirmations_text(confirmed)
             )
-        request = self.database.request if self.database.loaded_by is not None else 0
-        body = Transmission(self.site, request, asks, records, confirmed)
+        body = Transmission(self.site, self.request, asks, records, confirmed)
         return Message(body, ENVELOPE_BYTES, size, rows)
 
 

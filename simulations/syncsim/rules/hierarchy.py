@@ -27,8 +27,9 @@ def tree(scenario: Scenario) -> Routes:
         if parent is not None:
             routes[parent].append(number)
         for peer in site.peers:
-            beside[number].append(index[peer])
-            beside[index[peer]].append(number)
+            other = index[peer]
+            beside[number].append(other)
+            beside[other].append(number)
     tops = [_top(parents, number) for number in range(len(parents))]
     parts: dict[int, list[int]] = {}
     for number, top in enumerate(tops):
@@ -38,13 +39,13 @@ def tree(scenario: Scenario) -> Routes:
         waiting = deque(() if first in joined else parts[first])
         joined.add(first)
         while waiting:
-            number = waiting.popleft()
-            for peer in sorted(beside[number]):
-                if tops[peer] not in joined:
-                    joined.add(tops[peer])
-                    routes[number].append(peer)
-                    routes[peer].append(number)
-                    waiting.extend(parts[tops[peer]])
+            near = waiting.popleft()
+            for far in sorted(beside[near]):
+                if tops[far] not in joined:
+                    joined.add(tops[far])
+                    routes[near].append(far)
+                    routes[far].append(near)
+                    waiting.extend(parts[tops[far]])
     return routes
 
 

@@ -40,6 +40,7 @@ class Ours:
     name = "ours"
     summary = "each cell goes to the greater stamp; what gives way is put on record"
     source = "protocol/README.md"
+    anchored = True
 
     def __init__(self) -> None:
         self._commits = Commits()

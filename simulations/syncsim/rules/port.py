@@ -47,11 +47,14 @@ class Rule(Protocol):
         name: As scenarios and reports call it.
         summary: One sentence on what it does.
         source: Where it is documented.
+        anchored: Its sites have an identity beside the database, so that one that was put back to
+            an older state, or copied, is noticed; and all converge within `bound_ms`.
     """
 
     name: str
     summary: str
     source: str
+    anchored: bool
 
     def member(self, number: int, setting: Setting) -> Member:
         """The site of that index, empty."""

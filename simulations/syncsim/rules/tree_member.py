@@ -97,6 +97,11 @@ class TreeMember(RivalMember[DB]):
         return self.rows.site
 
     @property
+    def request(self) -> int:
+        """The number of the request for an initial load; 0 for a server that has its data."""
+        return self.database.request if self.database.loaded_by is not None else 0
+
+    @property
     def waits(self) -> bool:
         return self.database.loaded_by is not None or any(self.database.out.values())
 
@@ -115,9 +120,14 @@ class TreeMember(RivalMember[DB]):
             return False  # the last is a late message of a server that is no more
         if request > self.database.loaded.get(peer, 0) and self.database.loaded_by is None:
             self.database.loaded[peer] = request
-            self.database.out[peer] = deque(self.load_for(peer))
+            self.drop_queue(peer)
+            self.database.out[peer].extend(self.load_for(peer))
             self._version += 1
         return True
+
+    def drop_queue(self, peer: int) -> None:
+        """Of what waits for a server that is no more."""
+        self.database.out[peer].clear()
 
     def load_for(self, peer: int) -> Iterator[Any]:
         """All rows for a new server, as what is sent otherwise, and what marks their end."""

@@ -295,6 +295,8 @@ class Fates:
         """`invite` and `join`, as people run these commands beside the nodes."""
         world = self._world
         url = world.url(inviter.host)
+        if world.are_acquainted(guest, inviter):
+            return  # both were built anew at once, and the other one was first
         made = invite(
             inviter.settings,
             guest.settings.name,

@@ -8,6 +8,7 @@ Not covered: TLS (`http.py`), the polling of the database's file (`Site._watch` 
 end in the middle of one piece of work, which `tests/node/test_kill.py` has.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -107,6 +108,7 @@ class Site:
         self._ports = Ports(
             machine=self.machine,
             run_blocking=self._run_in_place,
+            lock_check_s=math.inf,  # nobody takes it away
             watch=self._watch,
             exchanger=self._exchanger,
             transport=lambda _site: sim_transport(links, host),

@@ -7,7 +7,9 @@ connection has another `julianday()`, the function that the triggers ask.
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
+from typing import Protocol
 
 from syncnode.hidden import HELD, HiddenRows
 from syncnode.replica import DatabaseReplica
@@ -19,7 +21,7 @@ from syncproto.keys import uuid_text
 from syncproto.memory import ConflictName
 from syncproto.row import Reference, Row, Value
 from syncsim.schema import SimTable
-from syncsim.subject import Place, RefusedWrite
+from syncsim.subject import Application, Place, RefusedWrite
 
 UUID = "uuid"  # the column that says a row's key
 UNIX_EPOCH_JULIAN_DAYS = 2_440_587.5
@@ -82,15 +84,14 @@ class SqliteApplication:
     def shown(
         self, table: str, where: str = "", parameters: tuple[object, ...] = ()
     ) -> dict[Place, dict[str, Value]]:
-        """The rows of a table as queries show them, each reference by the key it leads to."""
         sim, found = self.schema[table], {}
         references = tuple(sim.references.items())
         for row in self.connection.execute(self._reading[table] + where, parameters):
             values: dict[str, Value] = {UUID: row[0]}
             values |= zip(sim.columns, row[1:], strict=False)
             for place, (column, other) in enumerate(references, 1 + len(sim.columns)):
-                values[column] = Reference(other, _key(row[place])) if row[place] else None
-            found[table, _key(row[0])] = values
+                values[column] = Reference(other, key_of(row[place])) if row[place] else None
+            found[table, key_of(row[0])] = values
         return found
 
     def keeps_aside(self) -> bool:
@@ -120,50 +121,22 @@ class SqliteApplication:
             raise RefusedWrite from error
 
 
-class SqliteSubject:
-    """A `Subject` over a file of its own.
+class DatabaseSubject:
+    """The look inside a database, whatever its engine: what `Subject` asks of the sidecar.
 
-    Args:
-        opened: Opens the replica; asked when one is needed and none is attached.
+    A subclass has an `application` and a `replica`.
     """
 
     seal_each = True
     shows_rows = False
 
-    def __init__(
-        self,
-        path: Path,
-        schema: Tables,
-        clock: Callable[[], int],
-        opened: Callable[[Path], DatabaseReplica],
-    ) -> None:
-        self.path = path
-        self.application = SqliteApplication(path, schema, clock)
-        self._schema = schema
-        self._clock = clock
-        self._opened = opened
-        self._replica: DatabaseReplica | None = None
-
-    # The replica
+    @property
+    def application(self) -> "Pictured":
+        raise NotImplementedError
 
     @property
     def replica(self) -> DatabaseReplica:
-        if self._replica is None:
-            self._replica = self._opened(self.path)
-        return self._replica
-
-    def attach(self, replica: DatabaseReplica) -> None:
-        """From now on this one is asked: a node has opened it."""
-        self.detach()
-        self._replica = replica
-
-    def detach(self) -> None:
-        """The process that had the replica open is gone."""
-        if self._replica is not None:
-            self._replica.database.close()
-            self._replica = None
-
-    # A look inside
+        raise NotImplementedError
 
     def rows(self) -> Mapping[Place, Row]:
         found: dict[Place, Row] = {}
@@ -187,8 +160,6 @@ class SqliteSubject:
         return found
 
     def aside(self) -> Mapping[Place, Sequence[Row]]:
-        if not self.application.keeps_aside():
-            return {}
         replica = self.replica
         with replica.database.read() as tx:
             hidden = HiddenRows(replica._load(tx))
@@ -223,25 +194,89 @@ class SqliteSubject:
                 )
             }
 
+
+class Pictured(Application, Protocol):
+    """An application that can show whole tables."""
+
+    def shown(self, table: str) -> dict[Place, dict[str, Value]]:
+        """The rows of a table as queries show them, each reference by the key it leads to."""
+        ...
+
+
+class SqliteSubject(DatabaseSubject):
+    """A `Subject` over a file of its own.
+
+    Args:
+        opened: Opens the replica; asked when one is needed and none is attached.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        schema: Tables,
+        clock: Callable[[], int],
+        opened: Callable[[Path], DatabaseReplica],
+    ) -> None:
+        self.path = path
+        self._application = SqliteApplication(path, schema, clock)
+        self._schema = schema
+        self._clock = clock
+        self._opened = opened
+        self._replica: DatabaseReplica | None = None
+
+    @property
+    def application(self) -> SqliteApplication:
+        return self._application
+
+    @property
+    def replica(self) -> DatabaseReplica:
+        if self._replica is None:
+            self._replica = self._opened(self.path)
+        return self._replica
+
+    def attach(self, replica: DatabaseReplica) -> None:
+        """From now on this one is asked: a node has opened it."""
+        self.detach()
+        self._replica = replica
+
+    def detach(self) -> None:
+        """The process that had the replica open is gone."""
+        if self._replica is not None:
+            self._replica.database.close()
+            self._replica = None
+
+    def aside(self) -> Mapping[Place, Sequence[Row]]:
+        return super().aside() if self.application.keeps_aside() else {}
+
     # Ends and beginnings
 
     def restarted(self) -> "SqliteSubject":
         self.close()
-        return SqliteSubject(self.path, self._schema, self._clock, self._opened)
+        return self._over(self.path)
 
     def backup(self) -> "Callable[[], SqliteSubject]":
-        kept = self.application.copy()
-        return lambda: self.replaced(kept)
+        kept, copies = self.application.copy(), count(1)
+
+        def put_back() -> SqliteSubject:
+            # Beside the file, for whoever has that open now.
+            path = self.path.with_name(f"{self.path.stem}-{next(copies)}{self.path.suffix}")
+            put_file(path, kept)
+            return self._over(path)
+
+        return put_back
 
     def replaced(self, content: bytes) -> "SqliteSubject":
         """The same with another database in the place of this one."""
         self.close()
         put_file(self.path, content)
-        return SqliteSubject(self.path, self._schema, self._clock, self._opened)
+        return self._over(self.path)
 
     def close(self) -> None:
         self.detach()
         self.application.close()
+
+    def _over(self, path: Path) -> "SqliteSubject":
+        return SqliteSubject(path, self._schema, self._clock, self._opened)
 
 
 def put_file(path: Path, content: bytes) -> None:
@@ -260,5 +295,6 @@ def _select(name: str, table: SimTable) -> str:
     return f"SELECT {', '.join(names)} FROM {name} t{joins}"
 
 
-def _key(text: str) -> RowKey:
+def key_of(text: str) -> RowKey:
+    """The key that a column `uuid` says."""
     return RowKey(bytes.fromhex(text.replace("-", "")))

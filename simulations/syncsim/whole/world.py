@@ -306,6 +306,14 @@ class World:
                     role, public = self.role(site.host, there), peer.key.public
                     put_peer(tx, Peer(peer.key.site, peer.settings.name, role, url, public))
 
+    def are_acquainted(self, one: Site, other: Site) -> bool:
+        """Each is a member in the other's database."""
+        for here, there in ((one, other), (other, one)):
+            with here.subject.replica.database.read() as tx:
+                if there.key.site not in {peer.site for peer in read_peers(tx)}:
+                    return False
+        return True
+
     # People
 
     def _next_transaction(self) -> None:
