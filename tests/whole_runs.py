@@ -1,6 +1,6 @@
 """Five sites that everything befalls, for whole nodes. As a program it writes a run's trace:
 
-    python whole_runs.py SEED
+python whole_runs.py SEED
 """
 
 import sys

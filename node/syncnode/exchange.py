@@ -174,6 +174,29 @@ def decoded(body: bytes) -> Turn:
     return replace(turn, chunk=kept)
 
 
+@dataclass(slots=True)
+class Crossed:
+    """What of an exchange that we began has come to the other side, and will not come again.
+
+    Attributes:
+        rows_sent: Of turns that the peer has answered.
+        rows_received: That our database has taken in.
+    """
+
+    rows_sent: int = 0
+    rows_received: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+
+    def count(self, step: "Step", answer: bytes) -> None:
+        """A turn that was answered."""
+        assert isinstance(step.effect, Send), "a turn was said"
+        chunk = step.effect.turn.chunk
+        self.rows_sent += chunk.row_count if chunk is not None else 0
+        self.bytes_sent += len(step.body)
+        self.bytes_received += len(answer)
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How an exchange that we began ended.
@@ -214,6 +237,7 @@ class Exchanger:
 
     Attributes:
         waiting_since_s: By peer that owes us an answer, since when by trio's clock.
+        crossed: By peer what has crossed in the exchange with it that was begun last.
     """
 
     def __init__(
@@ -232,6 +256,7 @@ class Exchanger:
         self._replica = replica
         self._answer_s_max = answer_s_max
         self.waiting_since_s: dict[SiteId, float] = {}
+        self.crossed: dict[SiteId, Crossed] = {}
         self._name = name
         self._in_database = in_database
         self._post = post
@@ -276,8 +301,8 @@ class Exchanger:
         Raises:
             SyncError: It did not take place, or broke off: what was done so far is kept.
         """
-        call = Call(peer, wait_ms)
-        sent = received = 0
+        call, crossed = Call(peer, wait_ms), Crossed()
+        self.crossed[peer] = crossed
         answer: bytes | None = None
         try:
             while True:
@@ -288,27 +313,28 @@ class Exchanger:
                         brings_rows = step.effect.turn.chunk is not None
                         limit_s = ANSWER_S_MAX if brings_rows else self._answer_s_max
                         answer = await self._say(peer, step, limit_s)
-                        sent, received = sent + len(step.body), received + len(answer)
+                        crossed.count(step, answer)
                         step = await self._called(call, answer)
+                        crossed.rows_received = call.progress.rows_received
                         watch(call)
                 if isinstance(step.effect, Finish):
                     break
                 answer = await self._say(peer, step, wait_ms / 1000 + WAIT_MARGIN_S)
-                sent, received = sent + len(step.body), received + len(answer)
+                crossed.count(step, answer)
         except SyncError as error:
             if not isinstance(error, StoreError):
                 self._note(peer, met=False, trouble=str(error))
             raise
-        finish, progress = step.effect, call.progress
+        finish = step.effect
         self._heed_sums(peer, finish.alarms)
         self._note(peer, met=True, trouble=finish.reason, told=finish.trouble)
         return Outcome(
             complete=finish.complete,
             reason=finish.reason,
-            rows_sent=progress.rows_sent,
-            rows_received=progress.rows_received,
-            bytes_sent=sent,
-            bytes_received=received,
+            rows_sent=crossed.rows_sent,
+            rows_received=call.progress.rows_received,
+            bytes_sent=crossed.bytes_sent,
+            bytes_received=crossed.bytes_received,
         )
 
     async def look(self, own: SiteId) -> None:

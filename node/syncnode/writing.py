@@ -160,7 +160,8 @@ class Writer:
     ) -> dict[int, Refusal]:
         """By index the rows whose parents by value are nowhere; deleted ones are brought back."""
         absent = self._referrers.absent(self._tx, table, columns, rows)
-        if any([self._bring_back(table, key, list(lacking)) for key, lacking in absent]):
+        brought = [self._bring_back(table, key, list(lacking)) for key, lacking in absent]
+        if any(brought):
             absent = self._referrers.absent(self._tx, table, columns, rows)
         return self._referrers.refusals(table, absent)
 

@@ -11,7 +11,7 @@ equal vectors share one vector in memory, on disk and on the wire.
 
 import hashlib
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -119,6 +119,9 @@ class Frontier:
 
     vectors: Mapping[str, VersionVector]
     _digest: list[bytes] = field(default_factory=list, init=False, compare=False, repr=False)
+    _distinct: list[VersionVector] = field(
+        default_factory=list, init=False, compare=False, repr=False
+    )
 
     def vector(self, scope: str) -> VersionVector:
         return self.vectors.get(scope, NOTHING)
@@ -143,6 +146,10 @@ class Frontier:
     def pairs(self, other: "Frontier") -> Iterator[tuple[VersionVector, VersionVector]]:
         """Each two vectors that meet in a scope which both keep; vectors shared by several
         scopes meet once."""
+        ones, others = self.distinct(), other.distinct()
+        if len(ones) == len(others) == 1 and not self.vectors.keys().isdisjoint(other.vectors):
+            yield ones[0], others[0]
+            return
         found: set[tuple[int, int]] = set()
         for scope, theirs in other.vectors.items():
             mine = self.vectors.get(scope)
@@ -194,23 +201,27 @@ class Frontier:
             self._digest.append(hasher.digest()[:DIGEST_BYTES])
         return self._digest[0]
 
-    def distinct(self) -> list[VersionVector]:
+    def distinct(self) -> Sequence[VersionVector]:
         """The vectors, those that several scopes share once."""
-        return list({id(vector): vector for vector in self.vectors.values()}.values())
+        if not self._distinct:
+            self._distinct.extend({id(vector): vector for vector in self.vectors.values()}.values())
+        return self._distinct
 
     def origins(self) -> set[Origin]:
         return {origin for vector in self.distinct() for origin in vector.entries}
 
     def seq(self, origin: Origin) -> int:
         """The highest seq of `origin` that any scope claims."""
-        return max((vector.seq(origin) for vector in self.distinct()), default=0)
+        return self.entry(origin).seq
 
     def entry(self, origin: Origin) -> Entry:
         """The highest entry of `origin` in any scope; (0, 0) where there is none."""
-        return max(
-            (vector.entries.get(origin, NO_ENTRY) for vector in self.distinct()),
-            default=NO_ENTRY,
-        )
+        found = NO_ENTRY
+        for vector in self.distinct():
+            entry = vector.entries.get(origin)
+            if entry is not None and entry > found:
+                found = entry
+        return found
 
 
 UNKNOWN = Frontier({})

@@ -605,9 +605,10 @@ class World:
         if mishap.anchor or not self._rule.anchored:
             put_back(True)
             return
-        again = member.backup()
+        again, was = member.backup(), member.incarnation
         put_back(False)
-        confidant = self._who_knows_more(site)
+        # A copy from before an incarnation that its confidant has not heard of cannot be told.
+        confidant = self._who_knows_more(site) if member.incarnation == was else None
         if confidant is None:
             # Nobody could tell it: that is what anchors are for, and no promise covers it.
             again(False)
@@ -690,6 +691,9 @@ class World:
             self._converged_ms = self.now_ms - self.scenario.faults_ms
             self._note("converged", self._converged_ms)
             return
+        if self._rule.is_over([site.member for site in self._lasting]):
+            self._note("diverged")
+            self._ends_ms = self.now_ms
         self._at(self.now_ms + self._quiet_check_ms, self._check_quiet)
 
     def _at_rest(self) -> bool:

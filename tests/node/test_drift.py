@@ -76,8 +76,9 @@ def test_what_came_after_init_is_noted_and_what_was_left_out_is_not(tmp_path):
     assert column.startswith("patient has a column email that came after `init`")
     assert table.startswith("a table came after `init` and is not replicated (visit): ")
     site.sql("CREATE TABLE obs (id INTEGER PRIMARY KEY)")
-    assert "2 tables came after `init` and are not replicated (obs, visit)" in (
-        status(site.settings).notes[1]
+    assert (
+        "2 tables came after `init` and are not replicated (obs, visit)"
+        in (status(site.settings).notes[1])
     )
     site.reopen()  # none of this keeps it from working
     assert fault_of(site.settings) is None

@@ -87,7 +87,8 @@ def test_a_parent_deleted_here_is_held_everywhere_for_a_child_added_there(
         run(one, f"DELETE FROM {table}")
     settle(one, other)
     for site in pair:
-        assert counts(site) == {} and not site.held()
+        assert counts(site) == {}
+        assert not site.held()
         assert run(site, "SELECT count(*) FROM p WHERE uuid = ?", U2) == [(0,)]
 
 
@@ -101,7 +102,8 @@ def test_a_parent_named_by_another_unique_column_is_held_too(pair: list[Site]) -
     settle(one, other)
     for site in pair:
         assert run(site, "SELECT uuid FROM p WHERE badge = 'x7'") == [(U1,)]
-        assert list(site.held()) == [("p", None)] and not site.parked()
+        assert list(site.held()) == [("p", None)]
+        assert not site.parked()
 
 
 @pytest.mark.parametrize("engines", ALL_PAIRS)
@@ -159,7 +161,8 @@ def test_a_parent_that_cannot_come_back_yet_does_so_when_it_can(pair: list[Site]
     assert list(one.parked()) == [("o", "missing parent")]
     run(one, "UPDATE p SET badge = 'x8' WHERE uuid = ?", U2)
     settle(one, other)
-    assert not one.parked() and not other.parked()
+    assert not one.parked()
+    assert not other.parked()
     assert counts(one) == counts(other) == {"o": 1, "pt": 1}
 
 

@@ -223,6 +223,22 @@ def test_the_plan_reads_as_text(clinic):
     assert "that of person (patient_id)" in full
 
 
+def test_the_text_names_what_each_foreign_key_points_to(lite):
+    lite.run(
+        "CREATE TABLE person (id INTEGER PRIMARY KEY, uuid TEXT NOT NULL UNIQUE)",
+        "CREATE TABLE patient (id INTEGER PRIMARY KEY REFERENCES person (id))",
+        "CREATE TABLE drug (code TEXT PRIMARY KEY)",
+        "CREATE TABLE dose (pt INTEGER REFERENCES patient (id), drug TEXT REFERENCES drug (code),"
+        " PRIMARY KEY (pt, drug))",
+        "CREATE TABLE visit (id INTEGER PRIMARY KEY, uuid TEXT NOT NULL UNIQUE,"
+        " person INTEGER REFERENCES person (id), pt INTEGER, drug TEXT,"
+        " FOREIGN KEY (pt, drug) REFERENCES dose (pt, drug))",
+    )
+    text = plan_text(lite.plan())
+    assert "  references  pt > patient (as person), drug > drug (by value)\n" in text
+    assert "  references  person > person, (pt, drug) > dose\n" in text
+
+
 def test_a_choice_takes_along_what_it_refers_to(clinic):
     plan = clinic.plan(only=["patient"])
     assert {table.name for table in plan} == {"patient", "person", "users"}
@@ -470,7 +486,7 @@ def test_sqlite_rows_without_primary_key_values_keep_their_table_out(lite):
     assert reasons["child"] == "refers to t, which cannot take part"
 
 
-def test_sqlite_natural_keys_that_fall_together_are_reported(lite):
+def test_sqlite_natural_keys_that_other_engines_may_take_for_one_are_reported(lite):
     lite.run("CREATE TABLE role (role TEXT PRIMARY KEY)", "INSERT INTO role VALUES ('a'), ('b')")
     assert lite.plan().warnings == ()
     lite.run("INSERT INTO role VALUES ('A ')")

@@ -30,6 +30,7 @@ from syncnode.texts import utc_text
 from syncproto.errors import (
     ConfigError,
     RefusedError,
+    SyncError,
     UnexpectedMessageError,
 )
 from syncproto.identity import RowKey, SiteId
@@ -58,6 +59,7 @@ INVITATION_MS = 7 * 86_400_000
 COMPARED_ROWS_MAX = 100_000  # beyond, only numbers of rows are compared
 TOO_MANY_STATUS = 429
 TURN_PAUSE_S = 5.0
+TELL_S = 1.0  # how often it is told that one still waits
 JOIN_TIMEOUT_S = 600.0  # the inviter may have to read all of its tables first
 CHILD, PARENT, PEER = "child", "parent", "peer"
 
@@ -137,7 +139,8 @@ def join(settings: "Settings", token: str, *, confirm: Confirm, progress: Progre
     """
     found = decode_token(token)
     key = load_key(settings.key)
-    return join_by(settings, found, _over_https(found, key), confirm=confirm, progress=progress)
+    send = _over_https(found, key, progress)
+    return join_by(settings, found, send, confirm=confirm, progress=progress)
 
 
 def join_by(
@@ -160,16 +163,32 @@ def join_by(
         replica.close()
 
 
-def _over_https(token: Token, key: SiteKey) -> Send:
+def _over_https(token: Token, key: SiteKey, progress: Progress) -> Send:
     import trio
 
     from syncnode.client import PeerAddress, PeerClient
 
     address = PeerAddress(token.site, token.url)
 
+    async def tell_waiting() -> None:
+        since_s = trio.current_time()
+        while True:
+            await trio.sleep(TELL_S)
+            silent_s = trio.current_time() - since_s
+            progress(f"waiting for {token.url} … not a word for {silent_s:.0f} s")
+
     async def post(body: bytes) -> bytes:
-        async with PeerClient(key) as client:
-            return await client.join(address, "/join", body, timeout_s=JOIN_TIMEOUT_S)
+        answer: bytes | SyncError
+        async with PeerClient(key) as client, trio.open_nursery() as nursery:
+            nursery.start_soon(tell_waiting)
+            try:
+                answer = await client.join(address, "/join", body, timeout_s=JOIN_TIMEOUT_S)
+            except SyncError as error:  # outside of the nursery it is alone, in no group
+                answer = error
+            nursery.cancel_scope.cancel()
+        if isinstance(answer, SyncError):
+            raise answer
+        return answer
 
     return lambda body: trio.run(post, body)
 

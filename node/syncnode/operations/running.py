@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from syncnode.exchange import Outcome
+from syncnode.exchange import Crossed, Outcome
 from syncnode.hidden import ASIDE, PARKED
 from syncnode.operations.site import fault_of
 from syncnode.peers import Peer, no_such_peer
@@ -111,23 +111,38 @@ def _nobody(parts: Parts) -> str:
 
 
 async def _exchange(parts: Parts, peer: Peer, progress: Progress) -> ExchangeReport:
-    last = [Call(peer.site)]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_tell_waiting, parts, peer, progress)
+        try:
+            outcome = await parts.exchanger.call(
+                peer.site, watch=lambda call: progress(f"{peer.name}: {_shown(call)}")
+            )
+            report = _report(peer, outcome)
+        except SyncError as error:
+            report = _broken(peer, parts.exchanger.crossed[peer.site], error)
+        nursery.cancel_scope.cancel()
+    return report
 
-    def watch(call: Call) -> None:
-        last[0] = call
-        progress(f"{peer.name}: {_shown(call)}")
 
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_tell_waiting, parts, peer, progress)
-            outcome = await parts.exchanger.call(peer.site, watch=watch)
-            nursery.cancel_scope.cancel()
-    except* SyncError as group:
-        moved = last[0].progress
-        return ExchangeReport(
-            peer.name, moved.rows_sent, moved.rows_received, 0, 0, False, f"{peer.name}: {error}"
-        )
-    return _report(peer, outcome)
+async def _tell_waiting(parts: Parts, peer: Peer, progress: Progress) -> None:
+    """Show that one waits, and for whom: the other side may hang."""
+    while True:
+        await trio.sleep(TELL_S)
+        since_s = parts.exchanger.waiting_since_s.get(peer.site)
+        if since_s is not None and (silent_s := trio.current_time() - since_s) >= TELL_S:
+            progress(f"waiting for {peer.name} … not a word for {silent_s:.0f} s")
+
+
+def _broken(peer: Peer, crossed: Crossed, error: SyncError) -> ExchangeReport:
+    return ExchangeReport(
+        peer=peer.name,
+        rows_sent=crossed.rows_sent,
+        rows_received=crossed.rows_received,
+        bytes_sent=crossed.bytes_sent,
+        bytes_received=crossed.bytes_received,
+        equal=False,
+        reason=f"{peer.name}: {error}",
+    )
 
 
 def _report(peer: Peer, outcome: Outcome) -> ExchangeReport:

@@ -59,7 +59,7 @@ def _table_lines(table: TablePlan, *, taken_along: bool) -> Iterator[str]:
     yield from _wrapped(key_text(table), first="  row key     ", rest=" " * 14)
     if table.local_key:
         yield f"  stays here  {table.local_key} (a local number)"
-    references = [f"{column} > {target}" for column, target in table.references.items()]
+    references = list(_references(table))
     if references:
         yield from _wrapped(", ".join(references), first="  references  ", rest=" " * 14)
     values = [column.name for column in table.travelling if not column.reference]
@@ -73,6 +73,20 @@ def _table_lines(table: TablePlan, *, taken_along: bool) -> Iterator[str]:
     generated = [column.name for column in table.columns if column.generated]
     if generated:
         yield from _wrapped(", ".join(generated), first="  computed    ", rest=" " * 14)
+
+
+def _references(table: TablePlan) -> Iterator[str]:
+    """What each foreign key points to, and what travels for it if that is not its row's key."""
+    for key in table.foreign_keys:
+        columns = ", ".join(key.columns)
+        shown = f"{columns if len(key.columns) == 1 else f'({columns})'} > {key.table}"
+        owners = {table.references.get(name) for name in key.columns}
+        if owners == {None}:
+            yield f"{shown} (by value)"
+        elif owners == {key.table} or None in owners:
+            yield shown
+        else:
+            yield f"{shown} (as {', '.join(sorted(map(str, owners)))})"
 
 
 def _excluded_lines(plan: SchemaPlan) -> Iterator[str]:

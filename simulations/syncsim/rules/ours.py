@@ -48,6 +48,9 @@ class Ours:
     def member(self, number: int, setting: Setting) -> "OurMember":
         return OurMember(number, setting, self._commits)
 
+    def is_over(self, members: Sequence[Member]) -> bool:
+        return False
+
     def lost_updates(self, members: Sequence[Member], history: History) -> int:
         states = [member.state() for member in members if isinstance(member, OurMember)]
         return sum(1 for _ in lost(Ending(history, states)))

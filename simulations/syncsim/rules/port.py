@@ -60,6 +60,11 @@ class Rule(Protocol):
         """The site of that index, empty."""
         ...
 
+    def is_over(self, members: Sequence[Member]) -> bool:
+        """Whether nothing that they will still say to each other changes what any of them shows,
+        when nobody writes; False where that cannot be told."""
+        ...
+
     def lost_updates(self, members: Sequence[Member], history: History) -> int:
         """How many values gave way in silence: they stand nowhere, nobody who knew them wrote
         over them, and no record names them."""

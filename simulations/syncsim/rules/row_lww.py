@@ -31,7 +31,7 @@ from operator import attrgetter
 from syncproto.identity import SiteId
 from syncproto.row import Reference
 from syncsim.events import Transaction
-from syncsim.member import Message, Place
+from syncsim.member import Member, Message, Place
 from syncsim.rules.port import Setting
 from syncsim.rules.rival import Rival, RivalMember
 from syncsim.rules.rows import Image, Ledger, Rows
@@ -117,6 +117,10 @@ class RowLww(Rival):
 
     def member(self, number: int, setting: Setting) -> "LwwMember":
         return LwwMember(number, setting, self.ledger, self._weight)
+
+    def is_over(self, members: Sequence[Member]) -> bool:
+        sites = [member for member in members if isinstance(member, LwwMember)]
+        return all(site.database.vector == sites[0].database.vector for site in sites)
 
 
 class LwwMember(RivalMember[LwwDatabase]):

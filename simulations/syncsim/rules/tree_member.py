@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Self, TypeVar
 
 from syncproto.identity import SiteId
-from syncsim.member import Place
+from syncsim.member import Member, Place
 from syncsim.rules.hierarchy import Routes, tree
 from syncsim.rules.port import Setting
 from syncsim.rules.rival import Rival, RivalMember
@@ -68,6 +68,9 @@ class TreeRival(Rival):
 
     def routes(self, scenario: Scenario) -> Routes:
         return tree(scenario)
+
+    def is_over(self, members: Sequence[Member]) -> bool:
+        return not any(isinstance(member, TreeMember) and member.waits for member in members)
 
     def set_up(self, member: "TreeMember[Any]") -> None:
         """The first servers are copies of each other. One that is set up later is loaded from its
