@@ -150,6 +150,7 @@ turns_without_chunk = st.builds(
     wait_ms=st.integers(0, 60_000),
     more=st.booleans(),
     trouble=st.sampled_from(["", "your clock is ahead"]),
+    unshown=st.sampled_from([0, 3]),
 )
 turns = st.builds(
     lambda turn, chunk: replace(turn, chunk=chunk), turns_without_chunk, st.none() | chunks

@@ -14,7 +14,7 @@ import trio
 
 from syncnode.peers import Contact
 from syncnode.replica import EncodedChunk
-from syncnode.texts import skew_text
+from syncnode.texts import skew_text, unshown_text
 from syncproto.codec import decode_chunk, encode_turn, split_turn
 from syncproto.errors import RefusedError, StoreError, SyncError
 from syncproto.frontier import Frontier
@@ -204,6 +204,7 @@ class Outcome:
     Attributes:
         complete: Each side covers what the other had when it began.
         reason: Why not, in a sentence.
+        unshown: Rows that the peer has and does not show: parked there, or kept aside.
     """
 
     complete: bool
@@ -212,6 +213,7 @@ class Outcome:
     rows_received: int
     bytes_sent: int
     bytes_received: int
+    unshown: int = 0
 
     @property
     def moved(self) -> bool:
@@ -268,6 +270,7 @@ class Exchanger:
         self._answering: dict[SiteId, trio.Lock] = defaultdict(trio.Lock)
         self._skews_ms: dict[SiteId, int] = {}
         self._alarms: dict[SiteId, tuple[str, ...]] = {}
+        self._unshown: dict[SiteId, int] = {}
         self._ending = False
         self.contacts: dict[SiteId, Contact] = {}
         """What is new about peers since it was last taken from here and written down."""
@@ -335,6 +338,7 @@ class Exchanger:
             rows_received=call.progress.rows_received,
             bytes_sent=crossed.bytes_sent,
             bytes_received=crossed.bytes_received,
+            unshown=finish.unshown,
         )
 
     async def look(self, own: SiteId) -> None:
@@ -461,6 +465,7 @@ class Exchanger:
     def _opened(self, peer: SiteId, body: bytes) -> Turn:
         """The peer's turn; its clock is compared with ours."""
         turn = decoded(body)
+        self._unshown[peer] = turn.unshown
         skew_ms = turn.wall_ms - self._wall_ms()
         self._skews_ms[peer] = skew_ms if abs(skew_ms) > self._skew_ms_max else 0
         if turn.sums is not None:
@@ -478,6 +483,8 @@ class Exchanger:
             texts.insert(0, f"both claim the same changes but hold different rows of {named}")
         if told:
             texts.append(f"it says: {told}")
+        if unshown := self._unshown.get(peer):
+            texts.append(unshown_text(unshown))
         now_ms, skew_ms = self._wall_ms(), self._skews_ms.get(peer, 0)
         self.contacts[peer] = Contact(
             now_ms if met else None, "; ".join(texts), skew_ms, None if met else now_ms

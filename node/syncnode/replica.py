@@ -6,11 +6,11 @@ and a process may be killed at any instruction.
 """
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from syncnode.anchor import Anchor
+from syncnode.anchor import Anchor, Anchored
 from syncnode.apply import Applier
 from syncnode.database import Database, Transaction
 from syncnode.dialects.base import Mode
@@ -18,6 +18,17 @@ from syncnode.hidden import HELD, PARKED, HiddenRow, HiddenRows
 from syncnode.machine import THIS_MACHINE
 from syncnode.reading import Reader
 from syncnode.references import Referrers, inbound_keys
+from syncnode.renewals import (
+    MOVED,
+    OLDER,
+    PEER,
+    RETIRED,
+    SETTING,
+    UNANCHORED,
+    Renewal,
+    read_renewals,
+    with_one_more,
+)
 from syncnode.schema.plan import SchemaPlan
 from syncnode.seal import NotPlain, Sealer
 from syncnode.sidecar import Sidecar, load_plan
@@ -168,6 +179,7 @@ class DatabaseReplica:
                 frontier=book.frontier,
                 sums=dict(book.sums),
                 settled=not self._unsettled(tx) and not self._in_steps(tx),
+                unshown=self._unshown(tx),
                 peer=known,
                 peer_frontier=self._told.get(peer),
                 cursor=Cursor(Origin(peer, stage[0]), stage[1]) if stage else None,
@@ -262,10 +274,13 @@ class DatabaseReplica:
                 (encode_frontier(frontier), wall_ms, peer),
             )
 
-    def renew(self, incarnation: int, common_seq: int) -> None:
+    def renew(self, incarnation: int, common_seq: int, *, why: str = PEER) -> None:
         with self.database.write() as tx:
             book = self._load(tx)
+            before = book.origin.incarnation
             self._renew(book, incarnation, common_seq)
+            renewal = Renewal(self._wall_ms(), before, book.origin.incarnation, why)
+            book.set(SETTING, with_one_more(book.settings, renewal))
             book.save()
             seq, lsn, hlc = book.frontier.seq(book.origin), book.lsn, book.hlc
             if self._anchor is not None:
@@ -277,6 +292,7 @@ class DatabaseReplica:
                     lsn=lsn,
                     hlc=hlc,
                 )
+        self.renewals = read_renewals(book.settings)
 
     def resume(self) -> None:
         """Finish the steps of a catch-up that a crash broke off; nothing else begins before."""
@@ -439,6 +455,11 @@ class DatabaseReplica:
             is not None
         )
 
+    def _unshown(self, tx: Transaction) -> int:
+        """How many rows are parked or kept aside."""
+        count = "SELECT count(*) FROM syncnode_row WHERE place IN ('parked', 'aside')"
+        return int(tx.value(count))
+
     def _empty(self, tx: Transaction) -> bool:
         """The application has committed nothing that is not sealed."""
         return tx.value("SELECT 1 FROM syncnode_journal LIMIT 1") is None
@@ -548,16 +569,15 @@ class DatabaseReplica:
         with self.database.read() as tx:
             book = self._load(tx)
             seq = book.frontier.seq(book.origin)
-        behind = held is None or not anchor.is_ours(held)
-        if held is not None and not behind:
-            behind = (held.incarnation, held.seq) > (book.origin.incarnation, seq)
-            behind = behind or held.lsn > book.lsn
-        if behind:
+        why = _why_behind(anchor, held, book, seq)
+        if why is not None:
             highest = max(book.origin.incarnation, held.incarnation if held else 0)
-            self.renew(highest + 1, seq)
+            self.renew(highest + 1, seq, why=why)
             self.restored = True
 
     restored = False
+    renewals: Sequence[Renewal] = ()
+    """All that are kept, once this process has made one."""
 
     def _raise_anchor(
         self, incarnation: int, seq: int, lsn: int, hlc: int, committed_lsn: int
@@ -607,6 +627,18 @@ class DatabaseReplica:
         if rows >= self._rows_next // 2 and encoded:
             goal = int(rows * self._chunk_bytes_max * 0.6 / encoded)
             self._rows_next = max(1, min(goal, ROWS_MAX, 4 * rows))
+
+
+def _why_behind(anchor: Anchor, held: Anchored | None, book: Sidecar, seq: int) -> str | None:
+    """Why the database is not the one that its anchor speaks of; None if it is."""
+    if held is None:
+        return UNANCHORED
+    if not anchor.is_ours(held) or held.site != book.settings["site"]:
+        return MOVED
+    if held.retired:
+        return RETIRED
+    ahead = (held.incarnation, held.seq) > (book.origin.incarnation, seq) or held.lsn > book.lsn
+    return OLDER if ahead else None
 
 
 def _encoded(chunk: Chunk) -> tuple[bytes, int]:

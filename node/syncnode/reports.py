@@ -100,6 +100,7 @@ class ExchangeReport:
     Attributes:
         equal: Each side covers what the other had when the exchange began.
         reason: Why not, in a sentence; None when equal.
+        unshown: Rows that the peer has and does not show: parked there, or kept aside.
     """
 
     peer: str
@@ -109,6 +110,7 @@ class ExchangeReport:
     bytes_received: int
     equal: bool
     reason: str | None = None
+    unshown: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +118,15 @@ class SyncReport:
     """What `sync` did.
 
     Attributes:
-        done: Every exchange ended equal and nothing is parked or held.
+        done: Every exchange ended equal, and nothing is parked or kept aside at any of the sites.
         reason: Why not, in one sentence; None when done.
+        notes: Sentences on what came to light, such as that this site was restored.
     """
 
     exchanges: tuple[ExchangeReport, ...]
     done: bool
     reason: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +203,7 @@ class StatusReport:
 
     Attributes:
         database: Its URL without the password.
-        in_sync: Nothing is pending, parked or different, as far as this site can know.
+        in_sync: Nothing is pending, parked or different, here or at a peer, as far as is known.
         pending: Rows here that some peer has not confirmed.
         parked: Rows that cannot be written here; `parked_rows` has the first of them.
         conflicts: Conflicts on record.

@@ -24,6 +24,7 @@ from syncnode.gossip import Gossip
 from syncnode.identity import BOOT_NONCE_BYTES, SiteKey, load_key
 from syncnode.peers import Peer, put_contacts, read_peers
 from syncnode.ports import REAL, Ports
+from syncnode.renewals import Herald
 from syncnode.replica import DatabaseReplica
 from syncnode.serve_lock import ServeLock
 from syncnode.server import serve
@@ -234,11 +235,8 @@ class Node:
             every_ms=settings.every_ms,
             chance=ports.machine.chance,
         )
-        if parts.replica.restored:
-            self._notice(
-                "this database was restored, cloned or moved: the site goes on under a new "
-                "incarnation and fetches from its peers what they have of it"
-            )
+        self._herald = Herald(self._notice, ports.machine.wall_ms)
+        self._herald.look(parts.replica.renewals)
         stack.push_async_callback(self._flush)
         servers = await stack.enter_async_context(trio.open_nursery())
         stack.callback(self._shutdown.set)
@@ -361,6 +359,8 @@ class Node:
                 await self._parts.flush()
             except StoreError as error:
                 logger.warning("what peers said could not be written down: %s", error)
+        # An exchange may have shown that this is not the only site with its identity.
+        self._herald.look(self._parts.replica.renewals)
 
     async def _keep_lock(self, lock: ServeLock) -> None:
         while True:

@@ -88,6 +88,7 @@ def sidecar_ddl(plan: SchemaPlan, dialect: Dialect) -> list[str]:
     statements = [f"CREATE TABLE {name} ({body}){options}" for name, body in tables.items()]
     statements += [
         "CREATE INDEX syncnode_row_lsn ON syncnode_row (lsn)",
+        "CREATE INDEX syncnode_row_place ON syncnode_row (place, tbl)",
         "CREATE INDEX syncnode_row_waits ON syncnode_row (waits_tbl, waits_key)",
         "CREATE INDEX syncnode_conflict_lsn ON syncnode_conflict (lsn)",
         "CREATE INDEX syncnode_changeset_origin ON syncnode_changeset (origin, seq)",

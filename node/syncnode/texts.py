@@ -38,6 +38,12 @@ def value_text(value: Value) -> str | None:
     return str(value)
 
 
+def unshown_text(count: int) -> str:
+    """What a peer says of rows that it holds and does not show."""
+    rows = "1 row is" if count == 1 else f"{count:,} rows are"
+    return f"{rows} parked or kept aside there: see `syncnode parked` and `syncnode status` there"
+
+
 def skew_text(skew_ms: int) -> str:
     """ "3 h 20 min ahead of", "2 min behind"."""
     seconds = abs(skew_ms) // 1000

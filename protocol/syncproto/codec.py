@@ -54,6 +54,8 @@ __all__ = [
 WALL_MS_MAX = HLC_MAX >> COUNTER_BITS
 WAIT_MS_MAX = 3_600_000  # an hour; no proxy lets a request wait that long
 
+_HEAD_MIN = 8  # fields of a turn that are always there
+_HEAD_REST = (None, 0, None, "", 0)  # what the others have where they are left out
 _MORE, _FRONTIER, _SUMS, _LINEAGE = 1, 2, 4, 8  # what a turn has, as bits
 
 
@@ -95,8 +97,9 @@ def encode_turn(turn: Turn, chunk: bytes | None = None) -> bytes:
         turn.wait_ms,
         None if turn.cursor is None else [*turn.cursor.sender, turn.cursor.lsn],
         turn.trouble[: LIMITS.trouble_length],
+        turn.unshown,
     ]
-    while head[-1] in (None, "") or (len(head) == 10 and head[-1] == 0):
+    while len(head) > _HEAD_MIN and head[-1] == _HEAD_REST[len(head) - _HEAD_MIN - 1]:
         head.pop()  # what has its usual value at the end is left out
     if flags & (_FRONTIER | _SUMS):
         pieces = [*directory.pieces(), *pieces]
@@ -123,10 +126,10 @@ def split_turn(data: bytes, limits: Limits = LIMITS) -> tuple[Turn, bytes | None
         As `decode_turn`.
     """
     pieces, chunk = opened(TURN, data, limits)
-    head = as_list(pieces.item(), range(8, 13))
-    head += [None, 0, None, ""][len(head) - 8 :]
-    network, site, incarnation, seq, nonce, digest, wall_ms, flags = head[:8]
-    known, wait_ms, cursor, trouble = head[8:]
+    head = as_list(pieces.item(), range(_HEAD_MIN, _HEAD_MIN + len(_HEAD_REST) + 1))
+    head += _HEAD_REST[len(head) - _HEAD_MIN :]
+    network, site, incarnation, seq, nonce, digest, wall_ms, flags = head[:_HEAD_MIN]
+    known, wait_ms, cursor, trouble, unshown = head[_HEAD_MIN:]
     flags = as_int(flags, 0, 2 * _LINEAGE - 1)
     if known is not None:
         at, *entry = as_list(known, range(3, 4))
@@ -162,6 +165,7 @@ def split_turn(data: bytes, limits: Limits = LIMITS) -> tuple[Turn, bytes | None
         wait_ms=as_int(wait_ms, 0, WAIT_MS_MAX),
         more=bool(flags & _MORE),
         trouble=as_text(trouble, limits.trouble_length),
+        unshown=as_int(unshown, 0, INT64_MAX),
     )
     return turn, chunk or None
 

@@ -223,6 +223,7 @@ class MemoryReplica:
                 for origin in self._origins_of.get(peer, ())[-LINEAGES_KEPT:]
             },
             wall_ms=self._wall_ms(),
+            unshown=sum(map(len, self.aside.values())),
         )
 
     def chunk(self, base: Frontier, after: int) -> Chunk:

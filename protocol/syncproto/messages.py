@@ -48,6 +48,7 @@ class Turn:
         wait_ms: How long the speaker would wait for news if there is none; 0 for an answer.
         more: The speaker has more to send than it has sent.
         trouble: A sentence for the listener's operator, such as "your clock is ahead".
+        unshown: How many rows the speaker holds and does not show: parked, or kept aside.
     """
 
     network: bytes
@@ -64,3 +65,4 @@ class Turn:
     wait_ms: int = 0
     more: bool = False
     trouble: str = ""
+    unshown: int = 0

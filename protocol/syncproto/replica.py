@@ -34,6 +34,7 @@ class Standing:
         nonces: Seq to nonce of our own recent changesets of this incarnation.
         peer_nonces: The same for the peer's latest origins, as far as known here, by incarnation.
         wall_ms: Our clock.
+        unshown: How many rows we hold and do not show: parked, or kept aside.
     """
 
     network: bytes
@@ -48,6 +49,7 @@ class Standing:
     nonces: Mapping[int, int]
     peer_nonces: Mapping[int, Mapping[int, int]]
     wall_ms: int
+    unshown: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,12 +84,14 @@ class Finish:
         alarms: Tables that the two may hold differently although both claim the same changes:
             by their sums, or because a number of a third site names two changesets.
         trouble: What the peer had to say to our operator. Of such a number both say the same.
+        unshown: How many rows the peer holds and does not show, as it said last.
     """
 
     complete: bool
     reason: str
     alarms: tuple[str, ...]
     trouble: str
+    unshown: int = 0
 
 
 Effect = Look | Take | Cut | Hear | Renew | Send | Await | Finish
@@ -235,6 +237,7 @@ def _turn(standing: Standing, **parts: object) -> Turn:
         known=standing.peer,
         wall_ms=standing.wall_ms,
         cursor=standing.cursor,
+        unshown=standing.unshown,
         **parts,  # type: ignore[arg-type]
     )
 
@@ -253,9 +256,11 @@ class Answer:
         self._waited = False
         self.progress = Progress()
         self.alarms: tuple[str, ...] = ()
+        self.unshown = 0
 
     def receive(self, turn: Turn) -> list[Effect]:
         self._turn = turn
+        self.unshown = turn.unshown
         self._pending = turn.chunk
         return [Look()]
 
@@ -389,6 +394,7 @@ class Call:
     _before: tuple[object, ...] = ()
     _equal: bool = False
     _trouble: str = ""
+    _unshown: int = 0
     _alarms: tuple[str, ...] = ()
     _told: bytes = b""
 
@@ -399,6 +405,7 @@ class Call:
         self._answer = turn
         self._pending = turn.chunk
         self._trouble = turn.trouble or self._trouble
+        self._unshown = turn.unshown
         if turn.chunk is not None:
             self.progress.rows_received += turn.chunk.row_count
             self.progress.rows_to_receive = turn.chunk.total
@@ -527,4 +534,5 @@ class Call:
         )
 
     def _finish(self, complete: bool, reason: str) -> Finish:
-        return Finish(complete, "" if complete else reason, self._alarms, self._trouble)
+        reason = "" if complete else reason
+        return Finish(complete, reason, self._alarms, self._trouble, self._unshown)

@@ -159,10 +159,26 @@ def test_the_key_of_a_site_that_lives_is_not_used_for_another_database(site):
     refused(one, "was not uninstalled here")
 
 
-def test_a_key_that_another_machine_uses_too_is_not_used_again(site):
+def test_a_key_that_another_machine_uses_too_is_put_aside_for_a_new_one(site, monkeypatch):
     one = uninstalled(site("butaro"))
+    old = load_key(one.settings.key).site
     Anchor(one.settings.anchor).retire(SHARED)
-    refused(one, "which another machine uses as well")
+
+    def fail(*_):
+        raise StoreError("the power is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("syncnode.operations.site.finish", fail)
+        with pytest.raises(StoreError, match="power"):
+            initialise(one.settings, dry_run=False, progress=lambda _: None)
+    assert load_key(one.settings.key).site == old
+    report = initialise(one.settings, dry_run=False, progress=lambda _: None)
+    assert "the site has a new one" in report.warnings[0]
+    one.replica = open_replica(one.settings)
+    assert one.id != old
+    assert one.origin.incarnation == 1
+    aside = one.settings.key.with_name("site.key.old1")
+    assert load_key(aside).site == old
 
 
 def test_another_key_beside_the_anchor_is_not_used(site):

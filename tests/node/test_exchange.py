@@ -193,6 +193,26 @@ async def test_clocks_that_differ_a_little_are_no_trouble(sites, autojump_clock)
     assert clinic.exchanger.contacts[hospital.site].trouble == ""
 
 
+async def test_rows_that_the_other_side_does_not_show_are_noted_until_it_does(
+    sites, autojump_clock
+):
+    """Both sides are equal, and neither may say that it is in sync."""
+    clinic, hospital = Site("clinic", sites, skew_ms=3_600_000), Site("hospital", sites)
+    clinic.exchanger._skew_ms_max = hospital.exchanger._skew_ms_max = 10**12  # no word on clocks
+    clinic.write(1)
+    clinic.write(2)
+    there = "2 rows are parked or kept aside there: see `syncnode parked` and `syncnode status`"
+    for caller, callee in ((clinic, hospital), (hospital, clinic)):
+        outcome = await caller.exchanger.call(callee.site)
+        assert outcome.complete
+        assert outcome.unshown == (2 if caller is clinic else 0)
+        assert clinic.exchanger.contacts[hospital.site].trouble == f"{there} there"
+        assert hospital.exchanger.contacts[clinic.site].trouble == ""
+    await trio.sleep(4_000)
+    assert (await clinic.exchanger.call(hospital.site)).unshown == 0
+    assert clinic.exchanger.contacts[hospital.site].trouble == ""
+
+
 async def test_unequal_sums_under_equal_frontiers_stay_noted_until_they_agree(
     sites, autojump_clock
 ):

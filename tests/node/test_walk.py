@@ -292,6 +292,29 @@ def check_counts(sites):
         assert site.stop() == 0
 
 
+def test_nobody_is_in_sync_while_the_other_side_cannot_show_a_row(tmp_path):
+    with network(tmp_path, "ministry", "clinic") as (ministry, clinic):
+        ministry.sql("CREATE UNIQUE INDEX one_name ON patient (name)")
+        ministry.add_patient("Ann")
+        ministry.start()
+        ministry.admit(clinic)
+        clinic.add_patient("Ann")
+        done = clinic.command("sync")
+        assert done.returncode == 1
+        there = "ministry: 1 row is parked or kept aside there: see `syncnode parked`"
+        assert f"not done: {there}" in done.stderr
+        # The row that the clinic wrote stands here, and what the ministry wrote, too.
+        report = clinic.report("status")
+        assert (report["parked"], report["pending"], report["in_sync"]) == (0, 0, False)
+        assert any(note.startswith(there) for note in report["notes"])
+        assert ministry.report("status")["in_sync"] is False
+        clinic.sql("UPDATE patient SET name = 'Anna' WHERE id = 1")
+        assert clinic.command("sync").returncode == 0
+        assert clinic.report("status")["in_sync"] is True
+        eventually(lambda: ministry.report("status")["in_sync"])
+        assert ministry.stop() == 0
+
+
 def test_three_levels_converge_in_both_directions(tmp_path):
     names = ("ministry", "hospital", "clinic", "outpost")
     with network(tmp_path, *names, listening=("hospital",)) as sites:

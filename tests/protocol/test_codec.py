@@ -243,6 +243,7 @@ def test_long_values_and_rows_too_long_for_one_item_arrive():
 
 def test_a_round_with_nothing_new_is_small():
     assert len(encode_turn(QUIET)) < 100
+    assert len(encode_turn(replace(QUIET, unshown=70_000))) < 100
     assert len(encode_turn(replace(QUIET, known=None, wait_ms=0))) < 80
     assert decode_turn(encode_turn(QUIET)) == QUIET
 

@@ -329,6 +329,22 @@ def test_sums_are_not_compared_while_changes_are_kept_aside():
     assert one.aside
 
 
+@pytest.mark.parametrize("caller", [0, 1])
+def test_each_side_hears_how_many_rows_the_other_does_not_show(caller):
+    """What a site keeps aside it says in the answer in which it acknowledges the rows."""
+    ahead = Clock()
+    ahead.ms += 3_600_000
+    sites = written(A, 1), written(B, 2, 3, clock=ahead)
+    finish, turns = meet(sites[caller], sites[1 - caller])
+    assert [turn.unshown for turn in turns if turn.origin == A][-1] == 2
+    assert {turn.unshown for turn in turns if turn.origin == B} == {0}
+    assert finish.complete
+    assert finish.unshown == (2 if caller == 1 else 0)
+    answer = Answer(A.site)
+    answer.receive(turns[-1 if turns[-1].origin == A else -2])
+    assert answer.unshown == 2
+
+
 def test_a_session_that_gets_nowhere_is_given_up():
     """A peer that takes nothing, without end: the exchange ends and says so."""
     one, other = written(A, 1), written(B, 2)

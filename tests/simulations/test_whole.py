@@ -20,7 +20,7 @@ from syncsim.scenario import Delay, Gossip, LinkClass, Misfortune, Profile
 from syncsim.whole import run_nodes
 from syncsim.whole.clock import VirtualClock, deterministic, now_ms
 
-SEEDS = 6
+SEEDS = 5
 GOOD = LinkClass("poor", delay=Delay("fixed", 20))
 FAULTS = (
     "partition", "crash", "power-cut", "clock", "restore", "clone", "wipe", "messages lost",
@@ -54,7 +54,6 @@ def test_five_sites_converge_through_loss_a_partition_a_crash_and_a_restore():
     assert results.faults["found out at start"] == 1
     assert finished.counts["seal"] > 5
     assert results.writes > 10
-    assert results.conflicts > 0
     assert {site.rounds > 0 for site in results.sites} == {False, True}, "the hospital only answers"
     assert all(site.arrived for site in results.sites)
     # They hold the same rows, and show them.
@@ -65,14 +64,16 @@ def test_five_sites_converge_through_loss_a_partition_a_crash_and_a_restore():
 
 
 def test_everything_befalls_five_sites_and_every_promise_holds(seeds):
-    faults, unlike = Counter(), set()
+    faults, unlike, conflicts = Counter(), set(), 0
     for seed in range(1, 1 + SEEDS * seeds):
         results = held(run_nodes(five_sites(), seed)).results
         faults.update(results.faults)
         unlike.add(results.trace)
+        conflicts += results.conflicts
     silent = [fault for fault in FAULTS if not faults[fault]]
     assert not silent, f"these faults never took place: {silent}"
     assert len(unlike) == SEEDS * seeds
+    assert conflicts
 
 
 def test_one_seed_gives_the_same_trace_byte_for_byte_in_two_processes():
@@ -196,10 +197,11 @@ def test_a_thread_in_a_simulated_run_is_an_error():
 
 
 def test_trio_is_left_as_it_was_found():
-    before = trio._core._run._r.getstate()
+    # Others may have turned the switch already, as Hypothesis does.
+    inside = trio._core._run
+    before = inside._ALLOW_DETERMINISTIC_SCHEDULING, inside._r.getstate()
     order_of_waking(1)
-    assert trio._core._run._r.getstate() == before
-    assert not trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING
+    assert (inside._ALLOW_DETERMINISTIC_SCHEDULING, inside._r.getstate()) == before
     assert trio.run(trio.to_thread.run_sync, math.sqrt, 4.0) == 2.0
 
 

@@ -68,6 +68,8 @@ def _sync(arguments: argparse.Namespace) -> int:
     for exchange in report.exchanges:
         if exchange.reason and exchange.reason != report.reason:
             notice(f"{exchange.peer}: {exchange.reason}")
+    for note in report.notes:
+        notice(note)
     if report.done:
         notice(f"done, equal with {counted(len(report.exchanges), 'peer')}")
         return EXIT_DONE

@@ -4,9 +4,11 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from syncnode.anchor import UNINSTALLED, Anchor
+from syncnode.anchor import SHARED, UNINSTALLED, Anchor
 from syncnode.database import Database, Transaction
+from syncnode.machine import THIS_MACHINE
 from syncnode.remains import Remains, remains, take_away
+from syncnode.renewals import is_shared, read_renewals
 from syncnode.reports import UninstallReport
 from syncnode.serve_lock import alone
 from syncnode.sidecar import Sidecar, load_plan
@@ -28,7 +30,8 @@ def uninstall(settings: "Settings", *, force: bool) -> UninstallReport:
     with _about_to_remove(settings.database, force=force) as (database, found):
         held = anchor.read()
         # First: a site that is retired and still there goes on under its next incarnation.
-        anchor.retire(UNINSTALLED)
+        shared = is_shared(read_renewals(found.settings), THIS_MACHINE.wall_ms())
+        anchor.retire(SHARED if shared else UNINSTALLED)
         try:
             take_away(database, found)
         except BaseException:

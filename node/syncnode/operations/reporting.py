@@ -6,7 +6,6 @@ Nothing here writes, and nothing heavy is imported: on SQLite not even SQLAlchem
 import contextlib
 import json
 import os
-import time
 from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -15,8 +14,10 @@ from syncnode.capture import trigger_names
 from syncnode.database import Database, Transaction
 from syncnode.hidden import ASIDE, PARKED
 from syncnode.identity_files import anchor_fault, key_fault
+from syncnode.machine import THIS_MACHINE
 from syncnode.peers import Peer, read_peers, shown_site
 from syncnode.remains import existing_triggers
+from syncnode.renewals import is_shared, read_renewals, told
 from syncnode.reports import (
     ConflictReport,
     LogEntry,
@@ -102,6 +103,8 @@ class _Look:
         self._names = {peer.site: peer.name for peer in self._peers}
         self._names[self._book.origin.site] = settings.name
         self._tables = {table.number: table.name for table in self._plan.tables}
+        self._renewals = read_renewals(self._book.settings)
+        self._now_ms = THIS_MACHINE.wall_ms()
 
     @cached_property
     def _drift(self) -> Drift:
@@ -259,8 +262,13 @@ class _Look:
             )
         if fault := key_fault(self._settings.key):
             yield fault
+        if is_shared(self._renewals, self._now_ms):
+            yield told(self._renewals, self._now_ms) or ""
 
     def _notes(self, serving: bool, pending: int, parked: int) -> Iterator[str]:
+        renewed = told(self._renewals, self._now_ms)
+        if renewed and not is_shared(self._renewals, self._now_ms):
+            yield renewed
         if fault := anchor_fault(self._settings.anchor):
             yield fault
         chosen = self._settings.tables
@@ -318,7 +326,7 @@ class _Look:
 
     def _aside(self) -> Iterator[str]:
         """Who stamped rows in the future, how many, and how far."""
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = self._now_ms
         found: dict[SiteId, tuple[int, int]] = {}
         for (state,) in self._tx.rows("SELECT state FROM syncnode_row WHERE place='aside'"):
             latest = max(self._row(state).stamps())

@@ -2,7 +2,7 @@
 
 import contextlib
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
@@ -12,9 +12,11 @@ from syncnode.exchange import Crossed, Outcome
 from syncnode.hidden import ASIDE, PARKED
 from syncnode.operations.site import fault_of
 from syncnode.peers import Peer, no_such_peer
+from syncnode.renewals import told
 from syncnode.reports import ExchangeReport, SyncReport
 from syncnode.run import Node, Parts, open_parts
 from syncnode.sidecar import left_out
+from syncnode.texts import unshown_text
 from syncproto.errors import ConfigError, StoreError, SyncError
 from syncproto.session import Call
 
@@ -76,7 +78,7 @@ async def _sync(settings: "Settings", name: str | None, progress: Progress) -> S
         parts = await open_parts(settings, stack, answer_s_max=SYNC_ANSWER_S_MAX)
         peers = _chosen(parts, name)
         if not peers:
-            return SyncReport((), False, _nobody(parts))
+            return SyncReport((), False, _nobody(parts), _renewed(parts))
         reports = []
         for peer in peers:
             progress(f"calling {peer.name}")
@@ -84,7 +86,14 @@ async def _sync(settings: "Settings", name: str | None, progress: Progress) -> S
         await parts.flush()
         reason = next((report.reason for report in reports if report.reason), None)
         reason = reason or await parts.in_database(lambda: not_shown(parts))
-        return SyncReport(tuple(reports), reason is None, reason)
+        reason = reason or _not_shown_there(reports)
+        return SyncReport(tuple(reports), reason is None, reason, _renewed(parts))
+
+
+def _renewed(parts: Parts) -> tuple[str, ...]:
+    """What this process found out about its database and its identity."""
+    text = told(parts.replica.renewals, parts.ports.machine.wall_ms())
+    return (text,) if text else ()
 
 
 def _chosen(parts: Parts, name: str | None) -> list[Peer]:
@@ -157,7 +166,14 @@ def _report(peer: Peer, outcome: Outcome) -> ExchangeReport:
         bytes_received=outcome.bytes_received,
         equal=outcome.complete,
         reason=reason,
+        unshown=outcome.unshown,
     )
+
+
+def _not_shown_there(reports: Sequence[ExchangeReport]) -> str | None:
+    """What the peers said of rows that they do not show; None if they show all."""
+    texts = (f"{one.peer}: {unshown_text(one.unshown)}" for one in reports if one.unshown)
+    return next(texts, None)
 
 
 def _shown(call: Call) -> str:

@@ -96,6 +96,12 @@ def _made(
         take_away(database, found)
         warnings.insert(0, "an earlier `init` or `uninstall` was interrupted; what it left is gone")
     _install(database, settings, plan, identity, statements, progress)
+    if identity.instead:
+        warnings.insert(
+            0,
+            "another machine uses the key that was here: the site has a new one, and the old one "
+            "lies beside it; it knows no peers: have it invited under a name of its own",
+        )
     if identity.incarnation > 1:
         warnings.insert(
             0,
@@ -112,11 +118,13 @@ class _Identity(NamedTuple):
     Attributes:
         incarnation: One under which nothing was ever offered to any site.
         kept: The key is in its file already.
+        instead: There is another key in that file, which is to be kept beside it.
     """
 
     key: "SiteKey"
     incarnation: int
     kept: bool
+    instead: bool = False
 
 
 def _identity(settings: "Settings", found: Remains) -> _Identity:
@@ -124,7 +132,7 @@ def _identity(settings: "Settings", found: Remains) -> _Identity:
 
     No number of a changeset may ever name two. What a site was offered as stands in its anchor,
     and the anchor says when the site ended, so only then, and only where it was written, may
-    another begin under the same key.
+    another begin under the same key; and not if a clone goes on under it.
 
     Raises:
         ConfigError: There is a key of which that is not known.
@@ -141,14 +149,13 @@ def _identity(settings: "Settings", found: Remains) -> _Identity:
         begun = int(found.settings["incarnation"])
         return _Identity(key, begun if last <= begun else last + 1, kept=True)
     if held is not None and held.site == site and held.retired and anchor.is_ours(held):
-        if held.retired != SHARED:
-            return _Identity(key, last + 1, kept=True)
-        why = "which another machine uses as well"
-    else:
-        why = "which was not uninstalled here and may live elsewhere"
+        if held.retired == SHARED:
+            return _Identity(new_key(), 1, kept=False, instead=True)
+        return _Identity(key, last + 1, kept=True)
     raise ConfigError(
-        f"{settings.key} is the key of site {site_text(key.site)}, {why}: move it away, and a new "
-        "one is made; or name another file as `key`"
+        f"{settings.key} is the key of site {site_text(key.site)}, which was not uninstalled "
+        "here and may live elsewhere: move it away, and a new one is made; or name another file "
+        "as `key`"
     )
 
 
@@ -198,8 +205,9 @@ def _install(
 
     settings.path.parent.mkdir(parents=True, exist_ok=True)
     key, anchor = identity.key, Anchor(settings.anchor)
-    held = anchor.read() if identity.kept else None
+    held = anchor.read() if identity.kept or identity.instead else None
     made: list[Path] = []
+    aside: Path | None = None
     try:
         with database.snapshot() as tx:
             progress("making the sidecar and the triggers")
@@ -214,6 +222,8 @@ def _install(
             progress("giving clocks to the rows that are there")
             rows = _fill(tx, settings, plan, Origin(key.site, identity.incarnation))
         # The files after the name of the site, by which a second `init` knows them as ours.
+        if identity.instead:
+            aside = _put_aside(settings.key)
         if not identity.kept:
             store_key(settings.key, key.private)
             made.append(settings.key)
@@ -236,7 +246,18 @@ def _install(
         anchor.remove_lock()
         for path in made:
             path.unlink(missing_ok=True)
+        if aside is not None:
+            aside.rename(settings.key)
         raise
+
+
+def _put_aside(path: "Path") -> "Path":
+    """Give a file another name that is free."""
+    number = 1
+    while (aside := path.with_name(f"{path.name}.old{number}")).exists():
+        number += 1
+    path.rename(aside)
+    return aside
 
 
 def _fill(tx: Transaction, settings: "Settings", plan: "SchemaPlan", origin: Origin) -> int:

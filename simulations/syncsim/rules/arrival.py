@@ -202,11 +202,11 @@ class ArrivalMember(TreeMember[ArrivalDatabase]):
     def answer(self, peer: int, message: Message) -> Message:
         heard: Transmission = message.body
         if not self.meets(peer, heard.sender, heard.request):
-            return self.said()
+            return self.said(peer)
         if heard.asks:
-            return self.said(records=self.waiting_for(peer))
+            return self.said(peer, records=self.waiting_for(peer))
         self.confirmed_by(peer, heard.confirmed)
-        return self.said(confirmed=self.ingested(heard.records, peer))
+        return self.said(peer, confirmed=self.ingested(heard.records, peer))
 
     def waiting_for(self, peer: int) -> tuple[Record, ...]:
         return tuple(islice(self.database.out[peer], RECORDS_MAX))
@@ -224,6 +224,7 @@ class ArrivalMember(TreeMember[ArrivalDatabase]):
 
     def said(
         self,
+        peer: int,
         *,
         asks: bool = False,
         records: tuple[Record, ...] = (),
@@ -238,7 +239,7 @@ class ArrivalMember(TreeMember[ArrivalDatabase]):
             size += self._weighing_confirmations.of(
                 by, len(confirmed), lambda: _confirmations_text(confirmed)
             )
-        body = Transmission(self.site, self.request, asks, records, confirmed)
+        body = Transmission(self.site, self.request_to(peer), asks, records, confirmed)
         return Message(body, ENVELOPE_BYTES, size, rows)
 
 
@@ -256,7 +257,7 @@ class ArrivalConversation:
         if not self._member.exchanges_with(self._peer):
             self.complete = True
             return None
-        return self._member.said(asks=True)
+        return self._member.said(self._peer, asks=True)
 
     def receive(self, answer: Message) -> Message | None:
         member, peer = self._member, self._peer
@@ -267,7 +268,7 @@ class ArrivalConversation:
                 confirmed = member.ingested(heard.records, peer)
                 records = member.waiting_for(peer)
                 if confirmed or records:
-                    return member.said(records=records, confirmed=confirmed)
+                    return member.said(peer, records=records, confirmed=confirmed)
             member.confirmed_by(peer, heard.confirmed)
         self.complete = True
         return None

@@ -318,14 +318,14 @@ class SymmetricMember(TreeMember[SymmetricDatabase]):
     def answer(self, peer: int, message: Message) -> Message:
         push: Push = message.body
         if not self.meets(peer, push.sender, push.request):
-            return self.said(Push(self.site, self.request))
+            return self.said(Push(self.site, 0))
         return self.said(self.taken(push, peer))
 
     def taken(self, push: Push, peer: int) -> Push:
         """What to say to that."""
         self._acknowledged(peer, push.acknowledged)
         loaded = self.load(push.batch, peer, push.sender) if push.batch is not None else 0
-        return Push(self.site, self.request, self.next_batch(peer), loaded)
+        return Push(self.site, self.request_to(peer), self.next_batch(peer), loaded)
 
     def _acknowledged(self, peer: int, number: int) -> None:
         sent = self.database.sent.get(peer)
@@ -372,7 +372,7 @@ class SymmetricConversation:
         if not member.exchanges_with(peer):
             self.complete = True
             return None
-        return member.said(Push(member.site, member.request, member.next_batch(peer)))
+        return member.said(Push(member.site, member.request_to(peer), member.next_batch(peer)))
 
     def receive(self, answer: Message) -> Message | None:
         member, peer, push = self._member, self._peer, answer.body

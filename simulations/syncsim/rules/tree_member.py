@@ -99,10 +99,9 @@ class TreeMember(RivalMember[DB]):
     def site(self) -> SiteId:
         return self.rows.site
 
-    @property
-    def request(self) -> int:
-        """The number of the request for an initial load; 0 for a server that has its data."""
-        return self.database.request if self.database.loaded_by is not None else 0
+    def request_to(self, peer: int) -> int:
+        """The number of the request for an initial load from there; 0 for none."""
+        return self.database.request if self.database.loaded_by == peer else 0
 
     @property
     def waits(self) -> bool:

@@ -122,7 +122,12 @@ class Site:
         self.record = Record(self.subject, origin, history, self.tally, committed_ms)
 
     def _opened_by_a_command(self, _path: Path) -> DatabaseReplica:
-        return open_replica(self.settings, machine=self.machine)
+        return self._opened(open_replica(self.settings, machine=self.machine))
+
+    def _opened(self, replica: DatabaseReplica) -> DatabaseReplica:
+        if replica.restored:
+            self.tally.note("found-out", self.host)
+        return replica
 
     # The node
 
@@ -201,11 +206,7 @@ class Site:
         return [self._links.listen(self.host)]
 
     def _exchanger(self, replica: DatabaseReplica, **options: Any) -> Exchanger:
-        self.subject.attach(replica)
-        if replica.restored:
-            self.tally.note(
-                "found-out", self.host, replica.standing(self.key.site).origin.incarnation
-            )
+        self.subject.attach(self._opened(replica))
         return TracedExchanger(self.record, self.tally, self._known, **options)
 
     @staticmethod
