@@ -357,7 +357,9 @@ class Arrivals(Writer):
                 known = self._locals.get(target, {})
                 series[place] = [None if key is None else known.get(key) for key in series[place]]
                 self._note_forward(table, target, block, place, forward)
-            elif convert is not None:
+            elif convert is not None and not table.dialect.plain(
+                table.travelling[table.place[name]], series[place]
+            ):
                 series[place] = self._fitted(table, name, series[place], unresolved)
         local = table.plan.local_key
         if local is not None:

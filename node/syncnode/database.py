@@ -49,7 +49,7 @@ class Transaction:
             self._cursor.execute(sql, params)
             found: list[tuple[Any, ...]] = self._cursor.fetchall()
         except self.dialect.errors as error:
-            with self.dialect.damaged_text_as_bytes(self.driver_connection, error):
+            with self.dialect.damaged_text_marked(self.driver_connection, error):
                 self._cursor.execute(sql, params)
                 found = self._cursor.fetchall()
         return found
@@ -59,7 +59,7 @@ class Transaction:
             self._cursor.execute(sql, params)
             found: tuple[Any, ...] | None = self._cursor.fetchone()
         except self.dialect.errors as error:
-            with self.dialect.damaged_text_as_bytes(self.driver_connection, error):
+            with self.dialect.damaged_text_marked(self.driver_connection, error):
                 self._cursor.execute(sql, params)
                 found = self._cursor.fetchone()
         return found

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+from syncnode.dialects.base import DAMAGED
 from syncproto.clock import BASELINE_HLC, milliseconds
 from syncproto.keys import uuid_text
 from syncproto.row import Reference, Value
@@ -35,6 +36,8 @@ def value_text(value: Value) -> str | None:
         return f"{value.table}:{uuid_text(value.key)}"
     if isinstance(value, bytes):
         return f"0x{value.hex()}"
+    if isinstance(value, str) and value.startswith(DAMAGED):
+        return f"0x{value.removeprefix(DAMAGED).encode('latin-1', 'replace').hex()}"
     return str(value)
 
 

@@ -190,7 +190,6 @@ class World:
         self._backups: dict[tuple[int, int], Callable[[bool], None]] = {}
         self._converged_ms: int | None = None
         self._ends_ms = scenario.ends_ms
-        self._bound_ms: int | None = None
         self._final: Ending | None = None
         self._times_ms: list[int] = []
         self._series: dict[str, list[float]] = {
@@ -679,12 +678,17 @@ class World:
             self._passed_ms += ahead_ms
         self._note("quiet", self._passed_ms)
         if self._rule.anchored:
-            self._bound_ms = bound_ms(self.scenario, len(self.history.writes))
-        if self._bound_ms is not None:
-            late_ms = self._bound_ms + self.scenario.gossip.every_ms
-            self._ends_ms = min(self._ends_ms, self.now_ms + late_ms)
+            bound = self._bound()
+        if bound is not None:
+            # Twice, since merging what is still apart may put more conflicts on record.
+            self._ends_ms = min(self._ends_ms, self.now_ms + 2 * bound)
         self._quiet_check_ms = min(60_000, max(1_000, self.scenario.gossip.every_ms // 8))
         self._at(self.now_ms, self._check_quiet)
+
+    def _bound(self) -> int | None:
+        """By when all must be equal if everything had to travel: rows, and conflict records."""
+        conflicts = max(site.member.conflicts for site in self._lasting)
+        return bound_ms(self.scenario, len(self.history.writes) + conflicts)
 
     def _check_quiet(self) -> None:
         if self._at_rest():
@@ -749,7 +753,7 @@ class World:
             faults_ms=scenario.faults_ms,
             quiet_ms=scenario.quiet_ms,
             converged_ms=self._converged_ms,
-            bound_ms=self._bound_ms,
+            bound_ms=self._bound(),
             writes=sum(site.writes for site in sites),
             transactions=self.counts["write"],
             conflicts=max(site.member.conflicts for site in sites),
@@ -819,7 +823,7 @@ class World:
 
     def _ending(self, states: tuple[SiteState, ...]) -> Ending:
         if self._final is None:
-            self._final = Ending(self.history, states, self._converged_ms, self._bound_ms)
+            self._final = Ending(self.history, states, self._converged_ms, self._bound())
         return self._final
 
     def _verdicts(self, states: tuple[SiteState, ...]) -> dict[str, str]:

@@ -61,11 +61,11 @@ class Dialect(Protocol):
         """The error in words for the database's operator."""
         ...
 
-    def damaged_text_as_bytes(
+    def damaged_text_marked(
         self, connection: Any, error: Exception
     ) -> AbstractContextManager[None]:
-        """Read again what `error` says cannot be read as text, damaged texts as bytes; raises
-        `error` if it is another one."""
+        """Read again what `error` says cannot be read as text, damaged texts as `marked` has
+        them; raises `error` if it is another one."""
         ...
 
     def refusal(self, error: Exception) -> tuple[str, str] | None:
@@ -114,9 +114,34 @@ class Dialect(Protocol):
         """
         ...
 
+    def plain(self, column: "ColumnPlan", values: Sequence[Any]) -> bool:
+        """Whether what `from_wire` gives would leave all of these as they are; asked at once,
+        since one by one that costs more than the rows."""
+        ...
+
     def durability(self, tx: "Transaction") -> str | None:
         """Why a commit here may be forgotten in a power cut; None if it is durable."""
         ...
+
+
+DAMAGED = "\ufffe\ufffe"  # no characters, so no text of people begins with them
+"""Stands before a text that is no UTF-8, which SQLite keeps and no message can carry as text. Its
+bytes follow as the characters of the same numbers."""
+
+
+def marked(raw: bytes) -> str:
+    """A damaged text as it travels."""
+    return DAMAGED + raw.decode("latin-1")
+
+
+def check_sound(value: object) -> None:
+    """
+    Raises:
+        Unfit: The value is a damaged text: no driver writes one.
+    """
+    if isinstance(value, str) and value.startswith(DAMAGED):
+        shown = value.removeprefix(DAMAGED)[:20].encode("latin-1", "replace").hex()
+        raise Unfit(f"the text is no UTF-8 (its bytes: {shown}…): mend it where it was written")
 
 
 class Unfit(Exception):

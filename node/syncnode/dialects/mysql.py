@@ -1,6 +1,7 @@
 """MariaDB 10.5 and later, and MySQL 8 by its documentation, through PyMySQL."""
 
 import contextlib
+import math
 import re
 import struct
 import time
@@ -13,7 +14,7 @@ import pymysql.cursors
 from pymysql.constants import CLIENT, FIELD_TYPE
 
 from syncnode.database_url import server_of
-from syncnode.dialects.base import Mode, Unfit
+from syncnode.dialects.base import Mode, Unfit, check_sound
 from syncnode.dialects.names import quote_mysql
 from syncproto.errors import StoreError
 
@@ -222,7 +223,7 @@ class MysqlDialect:
         shown = f"{sentence} ({text})" if sentence else f"the database says: {text} ({code})"
         return StoreError(shown, transient=code in TRANSIENT)
 
-    def damaged_text_as_bytes(
+    def damaged_text_marked(
         self, connection: Any, error: Exception
     ) -> contextlib.AbstractContextManager[None]:
         raise error  # the server keeps no text that is not in its column's character set
@@ -295,6 +296,9 @@ class MysqlDialect:
     def from_wire(self, column: "ColumnPlan") -> Callable[[Any], Any] | None:
         return _Fitting(column)
 
+    def plain(self, column: "ColumnPlan", values: Sequence[Any]) -> bool:
+        return False
+
     def durability(self, tx: "Transaction") -> str | None:
         value = tx.value("SELECT @@innodb_flush_log_at_trx_commit")
         if int(value) != 1:
@@ -349,7 +353,10 @@ class _Fitting:
         self._check = getattr(self, f"_{column.kind}")
 
     def __call__(self, value: Any) -> Any:
-        return None if value is None else self._check(value)
+        if value is None:
+            return None
+        check_sound(value)
+        return self._check(value)
 
     def _integer(self, value: Any) -> Any:
         if isinstance(value, float) and value.is_integer():
@@ -411,6 +418,8 @@ _INF = float("inf")
 
 
 def _kind(value: Any) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "infinity"
     return {str: "text", bytes: "bytes", float: "a fraction", int: "an integer"}.get(
         type(value), type(value).__name__
     )

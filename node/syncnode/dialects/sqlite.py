@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
-from syncnode.dialects.base import Mode, Unfit
+from syncnode.dialects.base import DAMAGED, Mode, Unfit, check_sound, marked
 from syncnode.dialects.names import quote_sqlite
 from syncproto.errors import StoreError
 
@@ -136,13 +136,12 @@ class SqliteDialect:
         return StoreError(f"SQLite says: {text}")
 
     @contextlib.contextmanager
-    def damaged_text_as_bytes(self, connection: Any, error: Exception) -> Iterator[None]:
-        # SQLite keeps whatever bytes it is given as text, also such as are no UTF-8. They
-        # travel as bytes: exactly, and refused where a column takes text only.
+    def damaged_text_marked(self, connection: Any, error: Exception) -> Iterator[None]:
+        # SQLite keeps whatever bytes it is given as text, also such as are no UTF-8.
         if "Could not decode to UTF-8" not in str(error):
             raise error
         usual = connection.text_factory
-        connection.text_factory = _text_or_bytes
+        connection.text_factory = _text_or_marked
         try:
             yield
         finally:
@@ -211,10 +210,17 @@ class SqliteDialect:
         return None
 
     def from_wire(self, column: "ColumnPlan") -> Callable[[Any], Any] | None:
-        if column.kind == "decimal":
-            return _exact_decimal
         # An integer over 64 bits is refused by the driver itself, with an OverflowError.
-        return None
+        return _exact_decimal if column.kind == "decimal" else _sound
+
+    def plain(self, column: "ColumnPlan", values: Sequence[Any]) -> bool:
+        if column.kind == "decimal":
+            return False
+        kinds = set(map(type, values))
+        if str not in kinds:
+            return True
+        texts = values if kinds == {str} else [value for value in values if type(value) is str]
+        return DAMAGED not in "".join(texts)
 
     def durability(self, tx: "Transaction") -> str | None:
         mode = tx.value("PRAGMA journal_mode")
@@ -255,6 +261,7 @@ class _Decimals:
 
 def _exact_decimal(value: Any) -> Any:
     """SQLite keeps a decimal as a float: only those that survive are written."""
+    check_sound(value)
     if not isinstance(value, str):
         return value
     try:
@@ -267,8 +274,13 @@ def _exact_decimal(value: Any) -> Any:
     return value
 
 
-def _text_or_bytes(raw: bytes) -> str | bytes:
+def _sound(value: Any) -> Any:
+    check_sound(value)
+    return value
+
+
+def _text_or_marked(raw: bytes) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError:
-        return bytes(raw)
+        return marked(raw)

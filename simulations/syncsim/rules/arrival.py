@@ -12,9 +12,10 @@ Source: https://github.com/openmrs/openmrs-module-sync (README, "Conflict Handli
 `SyncUtilTransmission`, `SyncIngestServiceImpl`).
 
 What is kinder here than there: after five transmissions a record stops the module until an
-administrator has acted, here it is sent again for ever; an object that refers to one that is missing
-stops it too, here it is written; whoever calls, the exchange is the one that a child begins. The
-module knows trees only (`hierarchy.py`). A new child starts from a dump of its parent's database.
+administrator has acted, here it is sent again for ever; an object that refers to one that is
+missing stops it too, here it is written; whoever calls, the exchange is the one that a child
+begins, and its second half is left out where nobody has anything. The module knows trees only
+(`hierarchy.py`). A new child starts from a dump of its parent's database.
 
 Bytes are those of the records as XML, deflated, as `sync.enable_compression` does.
 """
@@ -300,10 +301,10 @@ def _classes(record: Record) -> str:
 def _item_text(item: Item) -> str:
     table, key = item.place
     state = "DELETED" if item.image is None else "NEW"
-    properties = [] if item.image is None else zip(all_columns(table), item.image.values, strict=True)
+    values = item.image.values if item.image is not None else ()
     content = "".join(
         f'<{name} type="{type(value).__name__}">{_value_text(value)}</{name}>'
-        for name, value in properties
+        for name, value in zip(all_columns(table), values, strict=False)
         if value is not None
     )
     return (

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 from syncsim.scenario import Scenario
 
-
 Routes = Sequence[Sequence[int]]
 """Of each site with whom it exchanges, its parent first."""
 

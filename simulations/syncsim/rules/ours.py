@@ -48,7 +48,7 @@ class Ours:
     def member(self, number: int, setting: Setting) -> "OurMember":
         return OurMember(number, setting, self._commits)
 
-    def is_over(self, members: Sequence[Member]) -> bool:
+    def is_over(self, _members: Sequence[Member]) -> bool:
         return False
 
     def lost_updates(self, members: Sequence[Member], history: History) -> int:

@@ -119,8 +119,8 @@ class RivalMember(Generic[D]):
         self.database = database
         self._version += 1
 
-    def lacks_own(self, other: Self) -> bool:
+    def lacks_own(self, _other: Self) -> bool:
         return False
 
-    def twin(self, number: int) -> Self:
+    def twin(self, _number: int) -> Self:
         raise Refused("a second machine with the same identity is unknown to this rule")

@@ -5,19 +5,20 @@ two versions the one with the greater stamp stays, whole; the other is gone. A d
 tombstone with a stamp like any other, for ever. No logical clock: a write under a clock that is
 behind the row's stamp loses at once, at its own site, as it does in Cassandra.
 
-What sites exchange: each keeps a log of all writes that it has, by author and number, and a version
-vector that says how far it goes for each author. The caller sends a digest of its vector; where that
-is not the same, both send their vectors, and then what the other lacks, `gossip.rows_max` rows at a
-time, as long as there is any (the anti-entropy of Demers et al. 1987 with the vectors of Parker
-et al. 1983, over logs as in Petersen et al., "Flexible Update Propagation for Weakly Consistent
-Replication", SOSP 1997). The simplest form that works over any network. The log is never cut short:
-a site that is built anew replays it from a neighbour.
+What sites exchange: each keeps a log of all writes that it has, by author and number, and a
+version vector that says how far it goes for each author. The caller sends a digest of its vector;
+where that is not the same, both send their vectors, and then what the other lacks,
+`gossip.rows_max` rows at a time, as long as there is any (the anti-entropy of Demers et al. 1987
+with the vectors of Parker et al. 1983, over logs as in Petersen et al., "Flexible Update
+Propagation for Weakly Consistent Replication", SOSP 1997). This is the simplest form that works
+over any network. The log is never cut short: a site that is built anew replays it from a neighbour.
 
 A site that was restored does not notice: it gives the numbers after its backup to new writes, and
 peers that have others under these numbers never ask for them.
 
 Sources: Johnson and Thomas, "The Maintenance of Duplicate Databases", RFC 677, 1975 (the rule);
-https://cassandra.apache.org/doc/latest/cassandra/architecture/dynamo.html (a product that has it).
+https://docs.datastax.com/en/datastax-drivers/developing/query-timestamps.html (a product that has
+it, there for cells).
 
 Bytes are those of JSON, deflated; a vector takes 20 bytes for each author, a digest 32.
 """
@@ -109,7 +110,7 @@ class RowLww(Rival):
 
     name = "row-lww"
     summary = "the row with the later wall clock wins, whole; nothing is put on record"
-    source = "RFC 677 (Johnson and Thomas 1975); Cassandra: Architecture, Dynamo"
+    source = "Johnson and Thomas, RFC 677, 1975; Cassandra drivers: Query timestamps"
 
     def __init__(self) -> None:
         super().__init__()

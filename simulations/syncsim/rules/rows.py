@@ -211,7 +211,8 @@ class Rows:
             number = self._write(place, values, None)
             if place in self.removed:
                 self._replaced(number, [(self.removed[place], _ROW)])
-            return Change(place, None, image(place, [*values.values()], [number] * len(values)), number)
+            new = image(place, [*values.values()], [number] * len(values))
+            return Change(place, None, new, number)
         at = place_of(statement.table)
         values = {
             name: statement.values[name]

@@ -1,13 +1,13 @@
 """SymmetricDS as it is set up when nobody configures conflicts.
 
-A trigger captures each changed row: its old image, its new one, and the time. Changes wait for each
-neighbour in batches, in order; a batch is loaded whole or not at all, and acknowledged by its
-number. A load changes the columns that changed at the source, and asks that they have the old values
-here (USE_CHANGED_DATA); an insert asks that there is no such row; a delete asks for the key alone.
-If that is not so there is a conflict, and the newer capture wins (NEWER_WINS): unless this node has
-captured the same row later (for equal times the greater node wins), the whole new image is written,
-kept among the captures, and every other neighbour is asked for something newer; whoever has that
-sends its capture. What loses is ignored. Nothing is recorded but counts.
+A trigger captures each changed row: its old image, its new one, and the time. Changes wait for
+each neighbour in batches, in order; a batch is loaded whole or not at all, and acknowledged by its
+number. A load changes the columns that changed at the source, and asks that they have the old
+values here (USE_CHANGED_DATA); an insert asks that there is no such row; a delete asks for the key
+alone. If that is not so there is a conflict, and the newer capture wins (NEWER_WINS): unless this
+node has captured the same row later (for equal times the greater node wins), the whole new image is
+written, kept among the captures, and every other neighbour is asked for something newer; whoever
+has that sends its capture. What loses is ignored. Nothing is recorded but counts.
 
 So a change without a conflict touches its columns only, and one with a conflict the whole row: with
 other orders of arrival rows become different and stay so.
@@ -18,14 +18,16 @@ Two ways to set it up are documented, and which one is taken follows from the sc
 - otherwise tiers (`hierarchy.py`): a site with several neighbours captures again what it loads
   (`sync_on_incoming_batch`), at that moment and by its own clock, and sends it on to all but the
   source.
-A new node gets an initial load from its parent (or in reverse), which loads without conflicts and is
-not sent on. A restored node begins again with batch numbers that its neighbours have loaded already,
-so they acknowledge without looking.
+A new node gets an initial load from its parent (or in reverse), which loads without conflicts and
+is not sent on. A restored node begins again with batch numbers that its neighbours have loaded
+already, so they acknowledge without looking.
 
-Source: https://symmetricds.sourceforge.net/doc/3.12/html/user-guide.html ("Conflicts": "Without any
-overriding configuration, the system uses a detection of USE_CHANGED_DATA and a resolution of
-NEWER_WINS"; "Channels"; "Bi-Directional Synchronization"; "Data Format"); that other nodes are asked
-is in its source only (`handleWinnerForNewerCaptureWins`).
+Source: SymmetricDS User Guide, sections "Conflicts" ("Without any overriding configuration, the
+system uses a detection of USE_CHANGED_DATA and a resolution of NEWER_WINS by default"), "Channels",
+"Group Links", "Bi-Directional Synchronization", "Multi-Tiered Synchronization" and "Data Format"
+(https://github.com/JumpMind/symmetric-ds, symmetric-assemble/src/asciidoc). What the guide leaves
+open follows the code: which capture of a row counts (`isCaptureTimeNewer`), that other nodes are
+asked (`handleWinnerForNewerCaptureWins`), and that a delete is looked up by its key.
 
 Left out: references are not checked; captures are kept for ever, not five days. One channel carries
 all, for "transactions will not be preserved across channels"; push and pull are one exchange.
@@ -155,7 +157,7 @@ class Symmetric(TreeRival):
         "columns merge where the old values agree, else the row captured later wins, whole; "
         "nothing is put on record"
     )
-    source = "SymmetricDS User Guide 3.12: Conflicts, Channels, Bi-Directional Synchronization"
+    source = "SymmetricDS User Guide: Conflicts, Channels, Bi-Directional Synchronization"
 
     def __init__(self) -> None:
         super().__init__()

@@ -87,9 +87,7 @@ class TreeRival(Rival):
 class TreeMember(RivalMember[DB]):
     """One site."""
 
-    def __init__(
-        self, number: int, setting: Setting, rule: TreeRival, database: DB
-    ) -> None:
+    def __init__(self, number: int, setting: Setting, rule: TreeRival, database: DB) -> None:
         super().__init__(number, setting, database)
         self.neighbours = rule.routes_of(setting.scenario)[number]
         self._rule = rule
