@@ -13,8 +13,8 @@ from tables import Schema, dialect_of
 
 PAIRS = (("mysql", "mysql"), ("mysql", "sqlite"))
 ALL_PAIRS = (
-    ("sqlite", "sqlite"),
-    *(pytest.param(pair, marks=pytest.mark.mariadb) for pair in PAIRS),
+    pytest.param(("sqlite", "sqlite"), id="sqlite-sqlite"),
+    *(pytest.param(pair, id="-".join(pair), marks=pytest.mark.mariadb) for pair in PAIRS),
 )
 
 

@@ -23,6 +23,7 @@ class Applier(Arrivals, Settler):
 
     def apply(self, chunks: Iterable[Chunk], claim: Frontier) -> None:
         """Merge and write the rows of these chunks, then let rest what can come to rest."""
+        self._claim = claim
         for chunk in chunks:
             self._sidecar.put_conflicts(chunk.records)
             self._apply_blocks(chunk.blocks, claim)

@@ -10,9 +10,10 @@ from typing import Any
 
 from syncnode.dialects.base import Unfit
 from syncnode.hidden import HiddenRow
+from syncnode.revivals import Revivals
 from syncnode.seal import NotPlain
 from syncnode.table import Clock, Key, StoredRow, Table, all_canonical
-from syncnode.writing import Refusal, Wanted, Writer
+from syncnode.writing import Refusal, Wanted
 from syncproto.clock import milliseconds
 from syncproto.codec import encode_cells
 from syncproto.delta import Block
@@ -57,7 +58,7 @@ class Edit:
     values: tuple[Any, ...]
 
 
-class Arrivals(Writer):
+class Arrivals(Revivals):
     """Takes chunks in; see `Writer` for what it is made of."""
 
     def _apply_blocks(self, blocks: Sequence[Block], claim: Frontier) -> None:
@@ -82,6 +83,8 @@ class Arrivals(Writer):
             if short:
                 fresh[number] = short
                 self._assign(table, short)
+                for block in short:
+                    self._note_block(table, block)
         for table in self._order:
             for block in fresh.get(table.number, ()):
                 if arrivals[table.number].unseen:
@@ -496,6 +499,7 @@ class Arrivals(Writer):
                 asides = True
             if now is not None:
                 wanted.row = merged(wanted.row, now)
+        self._note_merged(table, ours.values(), (key for key, _ in rows))
         for wanted in ours.values():
             if wanted.row != wanted.old:
                 updates.append(wanted)
@@ -513,6 +517,7 @@ class Arrivals(Writer):
             table.plan.key_kind == "none"
             or self._hidden.some(table.number)
             or self._hidden.some_aside(table.number)
+            or self._parents_held(table)
             or self._deletes
             or len({key for key, _ in rows}) < len(rows)
         ):

@@ -52,6 +52,7 @@ class HiddenRows:
         self._mark = sidecar.tx.mark
         self._some: dict[int, bool] = {}
         self._some_aside: dict[int, bool] = {}
+        self._held: set[int] | None = None
 
     def some(self, table: int) -> bool:
         """Whether the table has any such row; asked once a transaction."""
@@ -111,6 +112,12 @@ class HiddenRows:
                 values,
             )
         ]
+
+    def some_held(self, table: int) -> bool:
+        """Whether any deleted row of the table is held, as far as was known when first asked."""
+        if self._held is None:
+            self._held = {number for number, _ in self.held()}
+        return table in self._held
 
     def dead(self, table: int) -> Iterator[tuple[RowKey, Row]]:
         """The deleted rows of a table, with their last values."""

@@ -207,6 +207,7 @@ class StatusReport:
         pending: Rows here that some peer has not confirmed.
         parked: Rows that cannot be written here; `parked_rows` has the first of them.
         conflicts: Conflicts on record.
+        held: Deleted rows that stand here as long as other rows refer to them.
         notes: Sentences on what is behind, wrong or worth a look, the gravest first.
     """
 
@@ -225,6 +226,7 @@ class StatusReport:
     conflicts: int
     parked_rows: tuple[ParkedReport, ...] = ()
     notes: tuple[str, ...] = ()
+    held: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,10 +65,12 @@ class FileLock:
     """A lock on a file beside the database."""
 
     def __init__(self, database_path: Path) -> None:
-        self.path = Path(f"{database_path.resolve()}{SUFFIX}")
+        self._database_path = database_path.resolve()
+        self.path = Path(f"{self._database_path}{SUFFIX}")
         self._file: int | None = None
 
     def take(self) -> None:
+        self._refuse_second_name()
         for _ in range(ATTEMPTS):
             file = self._opened()
             if _locked(file, fcntl.LOCK_EX) and _is(file, self.path):
@@ -79,6 +81,17 @@ class FileLock:
             os.close(file)
             time.sleep(ATTEMPT_PAUSE_S)
         raise TakenError(self._holder())
+
+    def _refuse_second_name(self) -> None:
+        """SQLite names journals after the file as it was opened: who opens it by another hard
+        link does not see them, and whatever he writes damages the database (sqlite.org,
+        "How To Corrupt An SQLite Database File": multiple links to the same file)."""
+        with contextlib.suppress(OSError):
+            if (links := self._database_path.stat().st_nlink) > 1:
+                raise StoreError(
+                    f"{self._database_path} has {links} names (hard links), and programs that use "
+                    "different ones damage the database: keep one, and copy the file for a backup"
+                )
 
     def _opened(self) -> int:
         try:

@@ -19,8 +19,9 @@ from syncnode.knots import (
     parents_by_value,
     placeholders,
 )
+from syncnode.revivals import Revivals
 from syncnode.table import Key, Table
-from syncnode.writing import Refusal, Wanted, Writer
+from syncnode.writing import Refusal, Wanted
 from syncproto.clock import stamped_after
 from syncproto.delta import RecordedConflict
 from syncproto.identity import RowKey
@@ -30,7 +31,7 @@ RETRIED_ROWS_MAX = 5_000  # parked rows of one reason tried again in one round
 ROUNDS_MAX = 1_000  # rounds of releasing parked rows; each round writes at least one row
 
 
-class Settler(Writer):
+class Settler(Revivals):
     """Brings what was decided to rest; see `Writer` for what it is made of."""
 
     def settle(self, touched: Mapping[int, Iterable[RowKey]] | None = None) -> None:
@@ -55,6 +56,7 @@ class Settler(Writer):
                 continue
             if not self._take_back_renamed():
                 break
+        self._record_outlived()
         self.record_conflicts()
 
     # Deletes

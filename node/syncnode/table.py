@@ -347,6 +347,13 @@ class Table:
             return content_key(self.name, parts[0])
         return composite_key(self.name, parts)
 
+    def key_by(self, columns: Sequence[str], wire: Sequence[Any]) -> RowKey:
+        """The row key by the values, as they travel, of the columns that it is made of."""
+        line: list[Any] = [None] * len(self.columns)
+        for name, value in zip(columns, wire, strict=True):
+            line[self.place[name]] = value
+        return self.key_of(line, (), None)
+
     def double_key(self, values: Sequence[Any], pk: Key, site: bytes) -> RowKey:
         """The key of a row whose own key another row of the table has already.
 

@@ -196,10 +196,7 @@ class Writer:
     ) -> Iterable[RowKey]:
         """Keys of deleted rows that may have had these values in these columns, best first."""
         if set(columns) == set(table.plan.key_columns):
-            line: list[Any] = [None] * len(table.columns)
-            for name, value in zip(columns, wire, strict=True):
-                line[table.place[name]] = value
-            yield table.key_of(line, (), None)
+            yield table.key_by(columns, wire)
             if not any(table.plan.column(name).collation_insensitive for name in columns):
                 return
         index = self._dead_by_values.get((table.number, columns))

@@ -21,10 +21,10 @@ from syncproto.delta import (
 )
 from syncproto.frontier import Entry, Frontier, VersionVector
 from syncproto.identity import Dot, Origin, RowKey, SiteId
-from syncproto.merge import Conflict, Covers, lost, merged
+from syncproto.merge import Conflict, Covers, lost, merged, outlived
 from syncproto.messages import Known
 from syncproto.replica import LINEAGES_KEPT, Receipt, Standing
-from syncproto.row import EMPTY, Cell, Delete, Row, Stamp, Value, deletion
+from syncproto.row import EMPTY, Cell, Delete, Reference, Row, Stamp, Value, deletion
 from syncproto.sums import SUM_MASK, sum_of
 
 ROWS_MAX = 1_000  # rows a chunk; small enough that tests cut deltas often
@@ -128,6 +128,8 @@ class MemoryReplica:
         self.lsn = 0
         self.hlc = 0
         self._aside_hlc = 0  # the least of what is kept aside
+        # Who may refer to a row; made when the first delete arrives, never made less.
+        self._referrers: dict[Place, set[Place]] | None = None
         self._lsn_of: dict[Place | ConflictName, int] = {}
         # What was touched, in order, and under which lsn; what was touched again is skipped.
         self._order: list[Place | ConflictName] = []
@@ -307,6 +309,7 @@ class MemoryReplica:
         twin.stages = {
             site: Stage(stage.cursor, list(stage.chunks)) for site, stage in self.stages.items()
         }
+        twin._referrers = None
         twin._nonces = {origin: dict(nonces) for origin, nonces in self._nonces.items()}
         return twin
 
@@ -346,6 +349,7 @@ class MemoryReplica:
                     self.conflicts[record.conflict.name] = record
                     self._touch(record.conflict.name)
         found: list[Conflict] = []
+        arrived: list[Place] = []
         for chunk in chunks:
             for table, key, row in chunk.rows():
                 place = (table, key)
@@ -357,6 +361,8 @@ class MemoryReplica:
                     self._put_aside(place, later)
                 if now is not None:
                     self._merge(place, now)
+                    arrived.append(place)
+        found += self._outlived(arrived, claim)
         joined = self.frontier.joined(claim)
         if any(conflict.name not in self.conflicts for conflict in found):
             # Under a changeset of our own, in the transaction in which the losers go.
@@ -380,6 +386,66 @@ class MemoryReplica:
         yield from lost(*place, ours, row, we_saw=mine.covers, they_saw=theirs.covers)
         yield from self._lost_aside(place, row, mine.covers, theirs.covers)
 
+    def _outlived(self, arrived: Iterable[Place], claim: Frontier) -> Iterator[Conflict]:
+        """The deletes that give way to rows which refer to what was deleted, where one of the
+        two has just arrived."""
+        referrers: dict[Place, list[Place]] = {}
+        for place in arrived:
+            row = self.rows[place]
+            if row.alive:
+                for parent in self._dead_above(place):
+                    referrers.setdefault(parent, []).append(place)
+            elif row.delete is not None and not all(
+                map(self.frontier.vector(place[0]).covers, row.delete.stamps)
+            ):
+                referrers.setdefault(place, []).extend(self._living_below(place))
+        for (table, key), places in referrers.items():
+            yield from outlived(
+                table,
+                key,
+                self.rows[table, key],
+                [(Reference(*place), self.rows[place]) for place in places],
+                we_saw=lambda scope: self.frontier.vector(scope).covers,
+                they_saw=lambda scope: claim.vector(scope).covers,
+            )
+
+    def _dead_above(self, place: Place) -> set[Place]:
+        """The deleted rows that a row refers to, also by way of each other."""
+        found: set[Place] = set()
+        todo = [place]
+        while todo:
+            for reference in self.rows[todo.pop()].references():
+                parent = self.rows.get(reference)
+                if parent is not None and not parent.alive and reference not in found:
+                    found.add((reference.table, reference.key))
+                    todo.append((reference.table, reference.key))
+        return found
+
+    def _living_below(self, place: Place) -> list[Place]:
+        """The living rows that refer to a deleted one, also by way of other deleted ones."""
+        if self._referrers is None:
+            self._referrers = {}
+            for other, row in self.rows.items():
+                self._note_references(other, row)
+        found: dict[Place, None] = {}
+        todo, seen = [place], {place}
+        while todo:
+            parent = todo.pop()
+            for other in self._referrers.get(parent, ()):
+                row = self.rows[other]
+                if other not in seen and any(tuple(r) == parent for r in row.references()):
+                    seen.add(other)
+                    if row.alive:
+                        found[other] = None
+                    else:
+                        todo.append(other)
+        return list(found)
+
+    def _note_references(self, place: Place, row: Row) -> None:
+        if self._referrers is not None:
+            for reference in row.references():
+                self._referrers.setdefault((reference.table, reference.key), set()).add(place)
+
     def _lost_aside(
         self, place: Place, row: Row, we_saw: Covers, they_saw: Covers
     ) -> Iterator[Conflict]:
@@ -399,6 +465,8 @@ class MemoryReplica:
         change = sum_of(key, row) - (sum_of(key, old) if old is not None else 0)
         self.sums[table] = (self.sums[table] + change) & SUM_MASK
         self.rows[place] = row
+        if self._referrers is not None:
+            self._note_references(place, row)
         if (hlc := row.hlc) > self.hlc:
             self.hlc = hlc
         self._touch(place)

@@ -5,11 +5,11 @@ that have seen the same changes hold the same rows whatever the order. What it t
 named by `lost`: the conflicts that must be on record before the loser is gone.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from syncproto.identity import RowKey
-from syncproto.row import Cell, Delete, Row, Stamp, Value, union_seen
+from syncproto.row import Cell, Delete, Reference, Row, Stamp, Value, union_seen
 
 Covers = Callable[[Stamp], bool]
 """Whether a site had seen the changeset of a stamp: its frontier covers the dot."""
@@ -38,13 +38,16 @@ class Conflict:
     the other. Named by table, row, column and the two dots, so it is one conflict however
     many sites meet it.
 
+    A delete also gives way to the write of another row that refers to the deleted one.
+
     Attributes:
         table: The table's name.
         key: The row's key.
         column: The column, or "" where an edit met a delete.
         winner: Stamp of the value that stands; of the edit, where an edit met a delete.
         loser: Stamp of the value that gave way; of the delete, where an edit met a delete.
-        winning: The value that stands (None where an edit met a delete).
+        winning: The value that stands (None where an edit met a delete; the row that refers to
+            this one where that was written).
         losing: The value that gave way (None where an edit met a delete).
     """
 
@@ -104,6 +107,37 @@ def _undone_deletes(
             edits = [edit for edit in unseen if edit.origin != stamp.origin]
             if edits and not had_seen_delete(stamp):
                 yield Conflict(table, key, "", max(edits), stamp, None, None)
+
+
+def outlived(
+    table: str,
+    key: RowKey,
+    deleted: Row,
+    referrers: Iterable[tuple[Reference, Row]],
+    *,
+    we_saw: Callable[[str], Covers],
+    they_saw: Callable[[str], Covers],
+) -> Iterator[Conflict]:
+    """The deletes of a row that gives way since rows refer to it of which its deleter did not
+    know: all that `referrers` names, living rows, merged with what has arrived.
+
+    Whoever first has both the delete and such a row says so; who had seen both before has said
+    it. Of several rows the latest write is named, so that a table of children makes one record.
+    """
+    stamps = deleted.delete.stamps if deleted.delete is not None else ()
+    written = [
+        (cell.stamp, reference) for reference, row in referrers for cell in row.cells.values()
+    ]
+    for delete in stamps:
+        unseen = [
+            (stamp, reference)
+            for stamp, reference in written
+            if _concurrent(delete, stamp, we_saw(reference.table), they_saw(table))
+            or _concurrent(stamp, delete, we_saw(table), they_saw(reference.table))
+        ]
+        if unseen:
+            stamp, reference = max(unseen)
+            yield Conflict(table, key, "", stamp, delete, reference, None)
 
 
 def _holds(row: Row, name: str, cell: Cell) -> bool:

@@ -260,8 +260,8 @@ class Answer:
 
     def receive(self, turn: Turn) -> list[Effect]:
         self._turn = turn
-        self.unshown = turn.unshown
         self._pending = turn.chunk
+        self.unshown = turn.unshown
         return [Look()]
 
     def looked(self, standing: Standing) -> list[Effect]:

@@ -27,9 +27,12 @@ def bound_ms(scenario: Scenario, rows: int) -> int | None:
     index = {name: number for number, name in enumerate(scenario.names())}
     neighbours: list[set[int]] = [set() for _ in scenario.sites]
     called: list[int] = [0] * len(scenario.sites)
+    hubs_only = scenario.gossip.choice == "hub-polling"
+    tops = {site.name for site in scenario.sites if site.parent is None}
     for number, site in enumerate(scenario.sites):
         above = [site.parent] if site.parent is not None else []
-        for name in (*above, *site.peers):
+        peers = [p for p in site.peers if not hubs_only or tops & {site.name, p}]
+        for name in (*above, *peers):
             neighbours[number].add(index[name])
             neighbours[index[name]].add(number)
         called[number] = len(site.peers)

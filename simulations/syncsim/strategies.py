@@ -60,8 +60,11 @@ def uniform(site: Neighbourhood) -> Sequence[int]:
 
 
 def hub_polling(site: Neighbourhood) -> Sequence[int]:
-    """The parent only, as children of a hub did in OpenMRS's Sync module; peers never talk."""
-    return [site.parent] if site.parent is not None else []
+    """The parent only, as children of a hub did in OpenMRS's Sync module. Peers below a hub never
+    talk; those at the top do, one in turn, or two hubs would stay strangers."""
+    if site.parent is not None:
+        return [site.parent]
+    return [site.beside[site.turn % len(site.beside)]] if site.beside else []
 
 
 CHOICES: Mapping[str, Choice] = {

@@ -8,7 +8,9 @@ An exchange in which neither side has anything new is played once with the real 
 remembered: as long as neither side's state changes, the same messages cross the link again.
 """
 
+import functools
 import hashlib
+import operator
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -191,6 +193,7 @@ class World:
         self._converged_ms: int | None = None
         self._ends_ms = scenario.ends_ms
         self._final: Ending | None = None
+        self._backlog = 0
         self._times_ms: list[int] = []
         self._series: dict[str, list[float]] = {
             name: []
@@ -677,18 +680,30 @@ class World:
             # Stamps of the future: nobody waits for them in virtual time.
             self._passed_ms += ahead_ms
         self._note("quiet", self._passed_ms)
-        if self._rule.anchored:
-            bound = self._bound()
+        self._backlog = self._backlog_now()
+        bound = self._bound()
         if bound is not None:
             # Twice, since merging what is still apart may put more conflicts on record.
             self._ends_ms = min(self._ends_ms, self.now_ms + 2 * bound)
         self._quiet_check_ms = min(60_000, max(1_000, self.scenario.gossip.every_ms // 8))
         self._at(self.now_ms, self._check_quiet)
 
+    def _backlog_now(self) -> int:
+        """The writes and conflict records that some site has and another lacks, less all that
+        there are: what is written and recorded from now on counts, too."""
+        seen = [site.member.seen for site in self._lasting]
+        everywhere = functools.reduce(operator.and_, seen)
+        conflicts = min(site.member.conflicts for site in self._lasting)
+        return -everywhere.bit_count() - conflicts
+
     def _bound(self) -> int | None:
-        """By when all must be equal if everything had to travel: rows, and conflict records."""
+        """By when all must be equal if every row and every conflict record that was not
+        everywhere when the quiet began had to travel the whole way."""
+        if not self._rule.anchored:
+            return None  # a rival promises nothing
         conflicts = max(site.member.conflicts for site in self._lasting)
-        return bound_ms(self.scenario, len(self.history.writes) + conflicts)
+        rows = len(self.history.writes) + conflicts + self._backlog
+        return bound_ms(self.scenario, max(0, rows))
 
     def _check_quiet(self) -> None:
         if self._at_rest():

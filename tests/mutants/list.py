@@ -31,6 +31,7 @@ CLOCK = "protocol/syncproto/clock.py"
 FRONTIER = "protocol/syncproto/frontier.py"
 DELTA = "protocol/syncproto/delta.py"
 SESSION = "protocol/syncproto/session.py"
+KEYS = "protocol/syncproto/keys.py"
 SUMS = "protocol/syncproto/sums.py"
 MEMORY = "protocol/syncproto/memory.py"
 
@@ -376,5 +377,56 @@ MUTANTS = (
         "SQLite seal: an edit's stamp is not raised above what the row carried (A10)", NODE_SEAL,
         "hlc = stamped_after(base.hlc, wall_ms=ms)", "hlc = stamped_after(0, wall_ms=ms)",
         on_sqlite("who_writes_over_a_value_that_he_saw_wins_whatever_the_clocks_say"),
+    ),
+    Mutant(
+        "keys: names are compared without case", KEYS,
+        '_hashed(_TEXT, table, text.encode("utf-8", _ODD))',
+        '_hashed(_TEXT, table, text.lower().encode("utf-8", _ODD))',
+        of("keys", "text_is_compared_exactly"),
+    ),
+    Mutant(
+        "keys: rows whose key is taken are told apart as keys are", KEYS,
+        '_hashed(_VARIANT_OF, table, kinds + b":" +',
+        '_hashed(_VARIANT_OF, table, b":" +',
+        of("keys", "a_row_whose_key_is_taken_is_named_by_what_tells_the_two_apart"),
+    ),
+    Mutant(
+        "what a site does not show is not told", SESSION,
+        "        unshown=standing.unshown,\n",
+        "",
+        of("session", "each_side_hears_how_many_rows_the_other_does_not_show"),
+    ),
+    Mutant(
+        "a delete that gives way to a child goes in silence", MEMORY,
+        "        found += self._outlived(arrived, claim)\n",
+        "",
+        of("memory", "a_delete_that_gives_way_to_a_child_is_on_record_at_every_site"),
+    ),
+    Mutant(
+        "SQLite apply: a delete that gives way to a child goes in silence", NODE_SETTLING,
+        "        self._record_outlived()\n",
+        "",
+        "tests/node/test_revivals.py::test_what_two_other_sites_bring_together_is_one_record",
+    ),
+    Mutant(
+        "SQLite apply: a deleted parent named by values does not come back", NODE_WRITING,
+        "shown = self._hold(target, parent, hidden)", "shown = False",
+        "tests/node/test_parents_by_value.py"
+        "::test_a_parent_named_by_another_unique_column_is_held_too[sqlite-sqlite]",
+    ),
+    Mutant(
+        "SQLite apply: a value that rows refer to changes under them", NODE_SETTLING,
+        "            if not self._take_back_renamed():\n                break",
+        "            break",
+        "tests/node/test_parents_by_value.py"
+        "::test_a_value_that_children_refer_to_and_another_site_changes_holds_nothing_up"
+        "[sqlite-sqlite]",
+    ),
+    Mutant(
+        "SQLite apply: a row renamed in case alone waits for its old name", NODE_SETTLING,
+        "        progress = self._take_places() or progress\n",
+        "",
+        "tests/node/test_row_names.py"
+        "::test_a_name_that_changes_in_case_alone_changes_under_its_children[sqlite-sqlite]",
     ),
 )  # fmt: skip

@@ -6,6 +6,7 @@ a second `serve` and a port in use in test_run, clocks far off in test_reporting
 
 import ctypes
 import os
+import re
 import resource
 import sqlite3
 import subprocess
@@ -136,7 +137,7 @@ def test_a_missing_database_is_named_and_not_made(site, arguments):
     one = site()
     gone = one.database.with_name("gone.db")
     one.config.write_text(one.config.read_text().replace("site.db", "gone.db"))
-    refuses(one, *arguments, says="does not exist")
+    refuses(one, *arguments, says=f"{gone}: the database file does not exist")
     assert not gone.exists()
     assert not list(one.folder.glob("gone.db*"))
 
@@ -477,6 +478,10 @@ def test_a_sync_that_may_write_no_more_says_so_and_goes_on_when_it_may(pair):
         assert "Traceback" not in done.stderr
         assert "disk" in done.stderr
         assert child.patients() == before
+        headers, values = (re.split("  +", line.strip()) for line in done.stdout.splitlines())
+        shown = dict(zip(headers, values, strict=True))
+        assert shown["rows received"] == "0", "they came and were not taken in"
+        assert int(shown["bytes received"]) > 0
         assert child.sql("PRAGMA integrity_check") == [("ok",)]
         child.run("sync")
         assert child.patients() == parent.patients()

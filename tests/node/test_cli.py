@@ -19,6 +19,7 @@ from syncnode.cli.terminal import printable
 from syncnode.reports import (
     ConflictReport,
     ExchangeReport,
+    Forgotten,
     InitReport,
     Invitation,
     JoinPreview,
@@ -36,6 +37,7 @@ COMMANDS = (
     "init",
     "invite",
     "join",
+    "forget",
     "serve",
     "sync",
     "status",
@@ -112,7 +114,8 @@ def test_every_command_has_help_and_takes_a_configuration(command, capsys):
     with pytest.raises(SystemExit) as end:
         main([command, "--help"])
     assert end.value.code == 0
-    assert "--config PATH" in capsys.readouterr().out
+    made_by_itself = command == "demo"
+    assert ("--config PATH" in capsys.readouterr().out) != made_by_itself
 
 
 @pytest.mark.parametrize(
@@ -124,6 +127,7 @@ def test_every_command_has_help_and_takes_a_configuration(command, capsys):
         ["init"],
         ["invite"],
         ["join"],
+        ["forget"],
         ["log", "--limit", "-1"],
         ["sync", "one", "two"],
         ["status", "--config"],
@@ -293,7 +297,9 @@ def test_the_token_stands_alone_on_standard_output(config, operations, capsys):
 def test_join_asks_only_a_terminal_and_without_one_only_yes_goes_on(
     config, operations, capsys, monkeypatch
 ):
-    preview = JoinPreview("rwanda", "kigali", same=5, only_here=1, only_there=2, different=3)
+    preview = JoinPreview(
+        "rwanda", "kigali", same=5, only_here=1, only_there=2, different=1, unnamed=("note",)
+    )
 
     def join(settings, token, *, confirm, progress):
         progress("comparing")
@@ -303,7 +309,8 @@ def test_join_asks_only_a_terminal_and_without_one_only_yes_goes_on(
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
     assert main(["join", "TOKEN"]) == 1
     printed = capsys.readouterr().err
-    assert "3 rows differ" in printed
+    assert "1 row differs from those of kigali; 5 are the same" in printed
+    assert "the rows of note have no names that are the same at two sites" in printed
     assert "--yes" in printed
     assert main(["join", "TOKEN", "--yes"]) == 0
     assert "differ" not in capsys.readouterr().err
@@ -327,7 +334,8 @@ def test_sync_ends_with_1_and_the_reason_unless_everything_is_done(config, opera
     operations.sync = lambda settings, peer, *, progress: SyncReport((), False, f"{peer} is away")
     assert main(["sync", "butaro", "--json"]) == 1
     printed = capsys.readouterr()
-    assert json.loads(printed.out) == {"exchanges": [], "done": False, "reason": "butaro is away"}
+    expected = {"exchanges": [], "done": False, "reason": "butaro is away", "notes": []}
+    assert json.loads(printed.out) == expected
     assert printed.err == "syncnode: not done: butaro is away\n"
 
 
@@ -401,6 +409,38 @@ def test_lists_are_json_lists_and_tables_for_people(config, operations, capsys):
     assert [entry["seq"] for entry in json.loads(capsys.readouterr().out)] == [8]
     assert main(["log", "--limit", "0", "--json"]) == 0
     assert [entry["seq"] for entry in json.loads(capsys.readouterr().out)] == [7, 8]
+
+
+def test_forget_says_what_is_given_up(config, operations, capsys):
+    operations.forget = lambda settings, name: Forgotten(name, "child", None, 3)
+    assert main(["forget", "butaro"]) == 0
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "syncnode: butaro is no child of kigali any more; it had not confirmed 3 rows, "
+        "last exchange: never. "
+    )
+
+
+def test_uninstall_without_settings_takes_a_database(tmp_path, operations, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    seen = []
+
+    def remove(url, *, force):
+        seen.append((url, force))
+        return UninstallReport(6, 9, ())
+
+    operations.remove = remove
+    assert main(["uninstall", "--database", "sqlite:///a.db"]) == 0
+    assert main(["uninstall", "--database", "mysql+pymysql://u:secret@h/d", "--force"]) == 0
+    assert seen == [
+        (f"sqlite:///{tmp_path}/a.db", False),
+        ("mysql+pymysql://u:secret@h/d", True),
+    ]
+    said = capsys.readouterr().err
+    assert "kept no file" in said
+    assert "secret" not in said
+    assert main(["uninstall", "--database", "nonsense"]) == 1
+    assert "--database: is no database URL" in capsys.readouterr().err
 
 
 def test_uninstall_and_demo_pass_on_what_was_asked(config, operations, capsys):

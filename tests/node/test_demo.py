@@ -12,6 +12,8 @@ from contextlib import closing
 import pytest
 from processes import END_S_MAX, eventually
 
+from syncnode.operations.demo import _as_typed
+
 SITES = ("hospital", "butaro", "rwinkwavu")
 DEMO_S_MAX = 90.0  # usually seven; a machine under load may be slow
 
@@ -27,6 +29,20 @@ def demo(folder, **options):
         text=True,
         **options,
     )
+
+
+def test_what_to_try_next_is_typed_as_the_demo_was(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    program = tmp_path / ".venv" / "bin" / "syncnode"
+    program.parent.mkdir(parents=True)
+    program.touch(mode=0o755)
+    monkeypatch.setattr(sys, "argv", [str(program)])
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert _as_typed() == ".venv/bin/syncnode"
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert _as_typed() == "syncnode"
+    monkeypatch.setattr(sys, "argv", ["/usr/lib/syncnode/__main__.py"])
+    assert _as_typed() == "syncnode"
 
 
 def serving(folder):

@@ -1,16 +1,19 @@
 """The application changes its schema under syncnode: named by table and column, with what to do."""
 
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 from processes import ProcessSite, eventually
 from servers import MariaDB
 from sites import make_site
 
+from syncnode.config import read_settings
 from syncnode.operations import status
-from syncnode.operations.site import fault_of, open_replica
+from syncnode.operations.site import fault_of, initialise, open_replica
 from syncnode.schema.drift import drift
-from syncproto.errors import StoreError
+from syncnode.topology import TableChoice
+from syncproto.errors import ConfigError, StoreError
 
 RENAME = "ALTER TABLE patient RENAME COLUMN village TO place"
 SCHEMA = (
@@ -99,6 +102,62 @@ def test_a_table_that_went_is_named_rather_than_its_triggers(tmp_path):
         open_replica(site.settings)
     assert "no table audit" in str(fault_of(site.settings))
     site.close()
+
+
+@pytest.mark.parametrize(
+    ("made", "now", "named"),
+    [
+        ({"only": ("patient",)}, TableChoice(only=("patient",)), None),
+        ({"only": ("visit",)}, TableChoice(only=("visit",)), None),  # patient is taken along
+        ({}, TableChoice(), None),
+        ({}, TableChoice(only=("patient",)), "(audit, visit)"),
+        ({"only": ("patient",)}, TableChoice(), "(audit, visit)"),
+        ({"only": ("patient",)}, TableChoice(only=("patient", "audit")), "(audit)"),
+        ({}, TableChoice(exclude=("audit",)), "(audit)"),
+        ({"exclude": ("audit",)}, TableChoice(), "(audit)"),
+    ],
+)
+def test_a_choice_of_tables_that_was_changed_after_init_is_noted(tmp_path, made, now, named):
+    visit = (
+        "CREATE TABLE visit (id INTEGER PRIMARY KEY, uuid VARCHAR(36) NOT NULL UNIQUE,"
+        " patient_id INTEGER REFERENCES patient (id))"
+    )
+    site = make_site(tmp_path, "kigali", (*SCHEMA, visit), **made)
+    settings = replace(site.settings, tables=now)
+    notes = [note for note in status(settings).notes if "[tables]" in note]
+    if named is None:
+        assert notes == []
+    else:
+        (note,) = notes
+        assert note.startswith("[tables] was changed after `init`, which goes on as it was ")
+        assert named in note
+    site.close()
+
+
+def test_a_choice_of_what_never_was_there_is_refused_with_file_and_line(tmp_path):
+    site = make_site(tmp_path, "kigali", SCHEMA)
+    with site.settings.path.open("a") as file:
+        file.write('\n[tables]\nonly = ["patient", "nope"]\n')
+    settings = read_settings(site.settings.path)
+    with pytest.raises(ConfigError) as caught:
+        open_replica(settings)
+    said = str(caught.value)
+    assert said.startswith(f'{site.settings.path}:8: tables.only[1]: "nope" is no table of the ')
+    assert said.endswith("audit, patient")
+    report = status(settings)
+    assert str(caught.value) in report.notes
+    assert not report.in_sync
+    # What was there at `init` and went since is no mistake of the settings.
+    site.settings.path.write_text(
+        site.settings.path.read_text().partition("[tables]")[0] + '[tables]\nexclude = ["old"]\n'
+    )
+    site.sql("CREATE TABLE old (id INTEGER PRIMARY KEY)")
+    site.uninstall()
+    settings = read_settings(site.settings.path)
+    initialise(settings, dry_run=False, progress=lambda _: None)
+    site.sql("DROP TABLE old")
+    open_replica(settings).close()
+    site.connection.close()
 
 
 @pytest.mark.mariadb

@@ -42,6 +42,44 @@ async def test_one_exchange_moves_rows_both_ways_in_chunks(sites, autojump_clock
     assert len(clinic.names()) == 70
 
 
+async def test_of_an_exchange_that_breaks_off_only_what_arrived_is_counted(
+    sites, autojump_clock, monkeypatch
+):
+    clinic, hospital = Site("clinic", sites), Site("hospital", sites)
+    for number in range(35):
+        hospital.write(number)
+    real, taken = clinic.replica.receive, []
+
+    def full(chunk):
+        if taken:
+            raise StoreError("the disk is full", transient=True)
+        taken.append(chunk.row_count)
+        return real(chunk)
+
+    monkeypatch.setattr(clinic.replica, "receive", full)
+    with pytest.raises(StoreError, match="disk is full"):
+        await clinic.exchanger.call(hospital.site)
+    crossed = clinic.exchanger.crossed[hospital.site]
+    assert (crossed.rows_sent, crossed.rows_received) == (0, taken[0])
+    assert crossed.bytes_received > taken[0] * 16
+    monkeypatch.undo()
+    clinic.write(50)
+    posts = len(clinic.requests)
+
+    async def cut(site, body, *, timeout_s):
+        if len(clinic.requests) > posts + 1:
+            hospital.cut = True
+        return await Site.post(clinic, site, body, timeout_s=timeout_s)
+
+    monkeypatch.setattr(clinic.exchanger, "_post", cut)
+    with pytest.raises(PeerUnreachableError):
+        await clinic.exchanger.call(hospital.site)
+    crossed = clinic.exchanger.crossed[hospital.site]
+    sent = sum(turn.chunk.row_count for turn in clinic.requests[posts:-1] if turn.chunk)
+    assert crossed.rows_sent == sent
+    assert not clinic.exchanger.waiting_since_s
+
+
 async def test_an_exchange_with_nothing_new_is_one_small_turn_each_way(sites, autojump_clock):
     clinic, hospital = Site("clinic", sites), Site("hospital", sites)
     clinic.write(1)

@@ -189,7 +189,7 @@ def test_an_init_that_was_killed_is_taken_back_without_settings(mariadb_place, s
     assert place.url not in said, "it holds the password"
     assert place.schema() == place.before
     said = place.typed("uninstall", "--database", place.url, status=1)
-    assert "nothing to remove" in said
+    assert "nothing of syncnode to remove" in said
 
 
 @pytest.mark.parametrize("statement", [1, 8, 20])

@@ -1,10 +1,15 @@
 """Rows that no message can carry, and texts that are no UTF-8: neither holds up anything."""
 
 from pathlib import Path
+from typing import Any
 
+import pytest
 from sites import same, sync, two_sites
 
+from syncnode.dialects.base import Unfit, marked
+from syncnode.dialects.mysql import MysqlDialect
 from syncnode.operations import parked
+from syncnode.schema.plan import ColumnKind, ColumnPlan
 
 SCHEMA = ("CREATE TABLE note (id INTEGER PRIMARY KEY, uuid CHAR(36) NOT NULL UNIQUE, body TEXT)",)
 FIRST = "11111111-1111-1111-1111-111111111111"
@@ -53,6 +58,23 @@ def test_bytes_in_a_column_for_text_travel_as_bytes(tmp_path: Path) -> None:
     here.sql("INSERT INTO note (uuid, body) VALUES (?, x'ff41fe')", FIRST)
     sync(here, there)
     assert there.sql("SELECT typeof(body), body FROM note") == [("blob", b"\xffA\xfe")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "says"),
+    [
+        ("text", marked(b"\xe9t\xe9"), "the text is no UTF-8 (its bytes: e974e9…)"),
+        ("float", float("inf"), "the column takes finite numbers, not infinity"),
+        ("float", float("nan"), "the column takes finite numbers, not NaN"),
+        ("integer", 1.5, "the column takes integers, not a fraction"),
+    ],
+)
+def test_mariadb_says_what_it_does_not_take(kind: ColumnKind, value: Any, says: str) -> None:
+    fitting = MysqlDialect().from_wire(ColumnPlan("body", kind, nullable=True))
+    assert fitting is not None
+    with pytest.raises(Unfit) as caught:
+        fitting(value)
+    assert says in str(caught.value)
 
 
 def test_rows_that_differ_behind_equal_frontiers_are_named_also_by_a_push(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sqlite3
+import subprocess
 
 import pytest
 from processes import ProcessSite
@@ -143,7 +144,8 @@ def test_a_clone_beside_its_original_is_named_on_both_and_gets_a_key_of_its_own(
     clone = object.__new__(ProcessSite)
     clone.__dict__ |= child.__dict__
     clone.folder = tmp_path / "clone"
-    shutil.copytree(child.folder, clone.folder)
+    # Not by this process, which has the file open: closing a copy of it would take its locks.
+    subprocess.run(["cp", "-r", child.folder, clone.folder], check=True)
     clone.database, clone.config = clone.folder / "site.db", clone.folder / "syncnode.toml"
     clone.config.write_text(clone.config.read_text().replace(str(child.folder), str(clone.folder)))
     clone.connection = sqlite3.connect(clone.database, isolation_level=None)

@@ -10,6 +10,7 @@ import pytest
 from sites import make_site, one_network, sync
 
 from syncnode.capture import trigger_names
+from syncnode.identity_files import anchor_fault, key_fault
 from syncnode.operations import conflicts, log, parked, peers, reporting, status
 from syncnode.operations.running import not_shown
 from syncnode.peers import Contact, Peer, put_contacts, put_peer
@@ -186,13 +187,32 @@ def test_a_parked_row_shows_its_values_its_author_and_why(pair):
         assert row.table == "patient"
         assert row.values["email"] == "a@x"
         assert row.values["name"] in ("Ann", "Ben")
-        assert row.reason
+        assert (row.reason, row.detail) == (
+            "unique clash",
+            "patient: another row has the same email",
+        )
         assert row.written_by == ("kigali" if row.values["name"] == "Ann" else "rwinkwavu")
         report = status(site.settings)
         assert (report.parked, report.parked_rows, report.in_sync) == (1, (row,), False)
         assert "1 row cannot be written here; `syncnode parked` says why" in report.notes
         said = not_shown(SimpleNamespace(replica=site.replica))
         assert said.startswith("1 row is parked, the first in patient (")
+
+
+def test_a_deleted_row_that_others_refer_to_is_counted_and_named(pair):
+    here, there = pair
+    patient(here, 1)
+    synced(here, there)
+    here.sql("DELETE FROM patient")
+    there.sql("INSERT INTO visit (uuid, patient_id) VALUES ('v', 1)")
+    synced(here, there)
+    synced(here, there)
+    for site in pair:
+        report = status(site.settings)
+        assert report.held == 1
+        note = "1 row of patient is deleted, and held while other rows refer to it"
+        assert note in report.notes
+        assert report.in_sync
 
 
 def test_rows_of_the_future_are_named_with_their_site_and_by_how_much(pair):
@@ -232,6 +252,31 @@ def test_missing_triggers_are_told(pair):
     (note,) = [note for note in status(here.settings).notes if "trigger" in note]
     assert name in note
     assert "not captured" in note
+
+
+def test_a_key_or_an_anchor_that_is_gone_or_damaged_is_told(pair):
+    here, _ = pair
+    key, anchor = here.settings.key, here.settings.anchor
+    assert key_fault(key) is None
+    assert anchor_fault(anchor) is None
+    good = {path: path.read_bytes() for path in (key, anchor)}
+    lines = good[key].decode().splitlines()
+    for path, damage, says in (
+        (key, None, f"there is no key at {key}, so nothing can be exchanged"),
+        (key, b"a key, honestly", f"{key} holds no readable key"),
+        (key, b"", "no readable key"),
+        (key, good[key][:-40], "no readable key"),
+        (key, "\n".join([lines[0], "QUJD", lines[-1]]).encode(), "no readable key"),
+        (anchor, None, f"there is no identity anchor at {anchor}"),
+        (anchor, b"{", "the identity anchor is damaged; delete it and start again"),
+    ):
+        path.unlink()
+        if damage is not None:
+            path.write_bytes(damage)
+        report = status(here.settings)
+        assert says in "\n".join(report.notes)
+        path.write_bytes(good[path])
+    assert not [note for note in status(here.settings).notes if "key" in note or "anchor" in note]
 
 
 def test_a_catch_up_between_its_steps_is_told(pair):

@@ -84,6 +84,23 @@ def test_a_second_serve_on_the_same_database_is_refused_and_names_the_first(pair
     assert parent.report("status")["serving"]
 
 
+def test_a_database_with_a_second_name_is_not_served(site):
+    """SQLite keeps its journal by the name: two programs with two names damage the database."""
+    one, other = site("kigali"), site("rwinkwavu")
+    link = other.folder / "linked.db"
+    link.hardlink_to(one.database)
+    text = one.config.read_text().replace(str(one.database), str(link))
+    other.config.write_text(text.replace(one.listen, other.listen))
+    for each in (one, other):
+        refused = each.command("serve")
+        assert refused.returncode == 1
+        (said,) = refused.stderr.splitlines()
+        assert "has 2 names (hard links)" in said
+        assert "keep one" in said
+    link.unlink()
+    one.start()
+
+
 def test_a_killed_node_starts_again_and_goes_on(pair):
     parent, child = pair
     travels(child, parent, "before")

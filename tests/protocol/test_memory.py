@@ -173,6 +173,42 @@ def test_a_conflict_met_by_two_sites_is_one_conflict():
     assert conflicts(one) == conflicts(other) == [("a", 2, 1)]
 
 
+def test_a_delete_that_gives_way_to_a_child_is_on_record_at_every_site():
+    """Whoever hears of both first says so: here the deleter, there the child's author."""
+    for deleter_first in (True, False):
+        deleter, author, third = replica(A), replica(B), replica(C)
+        deleter.write("t", KEY, {"a": "parent"})
+        deleter.seal()
+        pull(author, deleter)
+        pull(third, deleter)
+        deleter.delete("t", KEY)
+        author.write("t", OTHER_KEY, {"a": Reference("t", KEY)})
+        hearer, teller = (deleter, author) if deleter_first else (author, deleter)
+        pull(hearer, teller)
+        pull(teller, hearer)
+        pull(third, teller)
+        assert ("t", KEY) in third.visible()
+        named = [("", Reference("t", OTHER_KEY), None)]
+        assert conflicts(deleter) == conflicts(author) == conflicts(third) == named
+        names = {name[3].origin for name in third.conflicts} | {
+            n[4].origin for n in third.conflicts
+        }
+        assert names == {A, B}
+
+
+def test_a_delete_of_a_row_with_a_child_that_the_deleter_knew_is_no_conflict():
+    deleter, author = replica(A), replica(B)
+    author.write("t", KEY, {"a": "parent"})
+    author.write("t", OTHER_KEY, {"a": Reference("t", KEY)})
+    author.seal()
+    pull(deleter, author)
+    deleter.delete("t", KEY)
+    pull(author, deleter)
+    pull(deleter, author)
+    assert ("t", KEY) in author.visible()
+    assert conflicts(deleter) == conflicts(author) == []
+
+
 # Stamps of the future
 
 

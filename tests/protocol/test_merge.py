@@ -3,8 +3,9 @@
 from hypothesis import given
 from row_examples import KEY, A, B, C, at, cell, histories
 
-from syncproto.merge import Conflict, lost, merged, same_value
-from syncproto.row import EMPTY, Delete, Row, deletion
+from syncproto.identity import RowKey
+from syncproto.merge import Conflict, lost, merged, outlived, same_value
+from syncproto.row import EMPTY, Delete, Reference, Row, Stamp, deletion
 
 NEVER = lambda _stamp: False  # noqa: E731
 ALWAYS = lambda _stamp: True  # noqa: E731
@@ -146,3 +147,41 @@ def test_every_delete_that_an_edit_undoes_is_named():
     both = merged(own, deletion(row, at(6, A)))
     named = [c for c in conflicts(again, both, we_saw=lambda s: s.origin != A) if not c.column]
     assert named == [Conflict("t", KEY, "", at(8, B, 2), at(6, A), None, None)]
+
+
+def test_a_delete_that_gives_way_to_rows_that_refer_names_the_latest_of_them():
+    deleted = merged(
+        deletion(Row({"a": cell(at(5, A), 1)}), at(7, A, 2)),
+        deletion(Row({"a": cell(at(5, A), 1)}), at(8, C)),
+    )
+    children = [
+        (Reference("child", RowKey(bytes([number]) * 16)), Row({"a": cell(stamp, 1)}))
+        for number, stamp in enumerate([at(6, B, 1), at(9, B, 2), at(4, C)])
+    ]
+
+    def found(we_saw: object, they_saw: object) -> list[Conflict]:
+        saw = {"we_saw": lambda _table: we_saw, "they_saw": lambda _table: they_saw}
+        return list(outlived("t", KEY, deleted, children, **saw))
+
+    def deletes(stamp: Stamp) -> bool:
+        return stamp in deleted.delete.stamps
+
+    def written(stamp: Stamp) -> bool:
+        return not deletes(stamp)
+
+    by_the_second = children[1][0]
+    of_both = [
+        Conflict("t", KEY, "", at(9, B, 2), at(7, A, 2), by_the_second, None),
+        Conflict("t", KEY, "", at(9, B, 2), at(8, C), by_the_second, None),
+    ]
+    # Here the deletes, there the children; and the other way round.
+    assert found(deletes, written) == of_both
+    assert found(written, deletes) == of_both
+    # Whoever had both before has said it before; and nobody contradicts himself.
+    assert found(ALWAYS, ALWAYS) == found(deletes, ALWAYS) == found(written, ALWAYS) == []
+    assert [
+        c.loser
+        for c in outlived(
+            "t", KEY, deleted, children[2:], we_saw=lambda _: deletes, they_saw=lambda _: written
+        )
+    ] == [at(7, A, 2)]

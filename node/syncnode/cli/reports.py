@@ -58,6 +58,7 @@ def _status(arguments: argparse.Namespace) -> int:
     result(f"in sync    {'yes' if report.in_sync else 'no'}")
     result(f"pending    {counted(report.pending, 'row')}")
     result(f"parked     {counted(report.parked, 'row')}")
+    result(f"held       {counted(report.held, 'row')}")
     result(f"conflicts  {report.conflicts}")
     for note in report.notes:
         result(f"note       {note}")

@@ -28,9 +28,8 @@ def add_commands(commands: Commands) -> None:
     add_json(sync)
     sync.set_defaults(run=_sync)
 
-    demo = add_command(
-        commands, "demo", help="show three sites on this machine (it makes its own settings)"
-    )
+    text = "show three sites on this machine, with settings of their own"
+    demo = commands.add_parser("demo", help=text, description=f"{text.capitalize()}.")
     demo.set_defaults(run=_demo)
 
 

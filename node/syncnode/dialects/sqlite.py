@@ -1,6 +1,7 @@
 """SQLite: one writer at a time, so a writing transaction is the lock."""
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal, InvalidOperation
@@ -76,16 +77,22 @@ class SqliteDialect:
         path = path_of(url)
         if sqlite3.sqlite_version_info < VERSION_MIN:
             raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old: 3.35 is needed")
-        # mode=rw: a mistyped path must not make an empty database.
-        connection = sqlite3.connect(
-            f"file:{_escaped(path)}?mode=rw",
-            uri=True,
-            timeout=BUSY_MS / 1000,
-            isolation_level=None,
-            check_same_thread=False,
-            cached_statements=512,
-            factory=KeyedConnection,
-        )
+        try:
+            # mode=rw: a mistyped path must not make an empty database.
+            connection = sqlite3.connect(
+                f"file:{_escaped(path)}?mode=rw",
+                uri=True,
+                timeout=BUSY_MS / 1000,
+                isolation_level=None,
+                check_same_thread=False,
+                cached_statements=512,
+                factory=KeyedConnection,
+            )
+        except sqlite3.OperationalError as error:
+            if "unable to open" not in str(error):
+                raise
+            what = "cannot be opened" if os.path.lexists(path) else "does not exist"
+            raise StoreError(f"{path}: the database file {what}: check its path") from error
         cursor = connection.cursor()
         cursor.execute("PRAGMA foreign_keys=ON")
         # EXTRA is FULL in WAL mode, and in the other modes also syncs the directory, without
@@ -123,9 +130,7 @@ class SqliteDialect:
                 transient=True,
             )
         if "unable to open" in text:
-            return StoreError(
-                "the database file does not exist or cannot be opened: check its path"
-            )
+            return StoreError("the database file or its journal cannot be opened: check its path")
         if "readonly" in text:
             return StoreError(
                 "the database file is read-only for this user: give it the right to write the "
@@ -150,16 +155,16 @@ class SqliteDialect:
     def refusal(self, error: Exception) -> tuple[str, str] | None:
         text = str(error)
         if isinstance(error, sqlite3.IntegrityError):
-            for start, reason in (
-                ("UNIQUE constraint failed: ", "unique clash"),
-                ("NOT NULL constraint failed: ", "not null"),
-                ("CHECK constraint failed: ", "check constraint"),
-                ("FOREIGN KEY constraint failed", "missing parent"),
-                ("datatype mismatch", "type does not fit"),
-                ("cannot store ", "type does not fit"),
+            for start, reason, says in (
+                ("UNIQUE constraint failed: ", "unique clash", "another row has the same {}"),
+                ("NOT NULL constraint failed: ", "not null", "{} may not be NULL"),
+                ("CHECK constraint failed: ", "check constraint", "the check {} does not hold"),
+                ("FOREIGN KEY constraint failed", "missing parent", "a row referred to is missing"),
+                ("datatype mismatch", "type does not fit", text),
+                ("cannot store ", "type does not fit", text),
             ):
                 if text.startswith(start):
-                    return reason, text.removeprefix(start)
+                    return reason, says.replace("{}", _columns(text.removeprefix(start)))
             # RAISE(ABORT, ...) of a trigger: the application's own words.
             return "trigger", text
         if isinstance(error, sqlite3.DataError | OverflowError):
@@ -272,6 +277,11 @@ def _exact_decimal(value: Any) -> Any:
     if exact != held and exact != exact.to_integral_value():
         raise Unfit(f"SQLite would round the decimal {value[:40]}")
     return value
+
+
+def _columns(text: str) -> str:
+    """ "phone, name" of "person.phone, person.name", with which SQLite names columns."""
+    return ", ".join(part.rpartition(".")[2] for part in text.split(", "))
 
 
 def _sound(value: Any) -> Any:

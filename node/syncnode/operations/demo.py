@@ -7,7 +7,10 @@ by uuid, and none of our own clocks or sums.
 """
 
 import contextlib
+import os
 import shlex
+import shutil
+import sys
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -306,18 +309,27 @@ def _tell_what_next(folder: Path, say: Say) -> None:
 
     database = shlex.quote(str(Path(folder.name) / "butaro" / "butaro.db"))
     say(f"The files stay in {folder}; the processes have ended. Try next:")
+    syncnode = shlex.quote(_as_typed())
     for line in (
-        f"syncnode conflicts --config {config(HOSPITAL)}",
-        f"syncnode log --config {config(HOSPITAL)}",
-        f"syncnode serve --config {config(HOSPITAL)} &",
+        f"{syncnode} conflicts --config {config(HOSPITAL)}",
+        f"{syncnode} log --config {config(HOSPITAL)}",
+        f"{syncnode} serve --config {config(HOSPITAL)} &",
         f"sqlite3 {database} \"UPDATE person SET phone = '0788 111 222' WHERE person_id = 1\"",
-        f"syncnode status --config {config('butaro')}",
-        f"syncnode sync --config {config('butaro')}",
+        f"{syncnode} status --config {config('butaro')}",
+        f"{syncnode} sync --config {config('butaro')}",
     ):
         say(f"  {line}")
 
 
 # Small things
+
+
+def _as_typed() -> str:
+    """What runs this program from here: it may lie in no folder of PATH."""
+    program, found = Path(sys.argv[0]), shutil.which("syncnode")
+    if program.name != "syncnode" or (found and Path(found).resolve() == program.resolve()):
+        return "syncnode"
+    return os.path.relpath(program)
 
 
 def _by(site: str, text: str) -> str:

@@ -63,8 +63,8 @@ def _about_to_remove(url: str, *, force: bool) -> Iterator[tuple[Database, Remai
             found = remains(tx)
             if not found:
                 raise StoreError(
-                    "this database has no syncnode: there is nothing to remove; `syncnode init` "
-                    "makes a site of it"
+                    "this database has nothing of syncnode to remove; `syncnode init` makes a "
+                    "site of it"
                 )
             if found.finished and not force:
                 _check_delivered(tx, load_plan(tx))

@@ -11,8 +11,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from syncnode.capture import trigger_names
+from syncnode.config import check_tables
 from syncnode.database import Database, Transaction
-from syncnode.hidden import ASIDE, PARKED
+from syncnode.hidden import ASIDE, HELD, PARKED
 from syncnode.identity_files import anchor_fault, key_fault
 from syncnode.machine import THIS_MACHINE
 from syncnode.peers import Peer, read_peers, shown_site
@@ -25,12 +26,13 @@ from syncnode.reports import (
     PeerReport,
     StatusReport,
 )
-from syncnode.schema.drift import Drift, drift
+from syncnode.schema.drift import Drift, drift, unheeded
 from syncnode.serve_lock import serve_lock
 from syncnode.sidecar import Sidecar, clock_table, left_out, load_plan
 from syncnode.texts import key_text, skew_text, utc_text, value_text, written_text
 from syncproto.clock import milliseconds
 from syncproto.codec import decode_cells, decode_row
+from syncproto.errors import ConfigError
 from syncproto.frontier import Entry, Frontier, VersionVector
 from syncproto.frontier_blob import decode_frontier
 from syncproto.identity import Origin, SiteId, site_text
@@ -40,6 +42,12 @@ if TYPE_CHECKING:
     from syncnode.config import Settings
     from syncnode.schema.plan import SchemaPlan
 
+LATER_STAYS = "the later write stays, the other one is kept here"
+EDITED_STAYS = "the row stays, since it was edited by somebody who had not seen the delete"
+REFERRED_STAYS = (
+    "the row stays, since a row that refers to it was written by somebody who had not seen the "
+    "delete"
+)
 PARKED_SHOWN = 5
 PENDING_MAX = 100_000  # counted exactly up to here: a report must not take minutes
 DISK_FREE_MIN = 0.05
@@ -144,6 +152,7 @@ class _Look:
             conflicts=self._tx.value("SELECT count(*) FROM syncnode_conflict"),
             parked_rows=tuple(self.parked(PARKED_SHOWN)),
             notes=tuple(notes),
+            held=self._count(HELD),
         )
 
     def peer_reports(self) -> list[PeerReport]:
@@ -253,6 +262,10 @@ class _Look:
         """What keeps changes from being captured or exchanged until somebody acts."""
         if changed := self._drift.fault:
             yield changed
+        try:
+            check_tables(self._settings, self._drift.known)
+        except ConfigError as error:
+            yield from str(error).splitlines()
         missing = trigger_names(self._plan) - set(existing_triggers(self._tx))
         if missing:
             yield (
@@ -272,6 +285,8 @@ class _Look:
         if fault := anchor_fault(self._settings.anchor):
             yield fault
         chosen = self._settings.tables
+        if changed := unheeded(self._plan, chosen.only, chosen.exclude):
+            yield changed
         unasked = self._drift.tables if chosen.only is not None else chosen.exclude
         yield from self._drift.notes(unasked)
         weak = self._database.dialect.durability(self._tx)
@@ -290,6 +305,12 @@ class _Look:
         yield from self._aside()
         if parked:
             yield (f"{_counted(parked, 'row')} cannot be written here; `syncnode parked` says why")
+        for number, count in self._tx.rows(
+            f"SELECT tbl, count(*) FROM syncnode_row WHERE place='{HELD}' GROUP BY tbl ORDER BY tbl"
+        ):
+            rows = f"{_counted(count, 'row')} of {self._tables.get(number, '?')}"
+            them = "it" if count == 1 else "them"
+            yield f"{rows} {_is(count)} deleted, and held while other rows refer to {them}"
         if unsealed := self._unsealed():
             yield f"{_counted(unsealed, 'row')} written here {_is(unsealed)} not sealed yet"
         if pending > PENDING_MAX:
@@ -363,21 +384,22 @@ class _Look:
     def conflicts(self) -> Iterator[ConflictReport]:
         for conflict, _ in self._book.conflicts():
             whole = conflict.column == ""
+            kept, done = value_text(conflict.winning), LATER_STAYS
+            if whole and conflict.winning is not None:
+                kept, done = f"(the row, for {kept})", REFERRED_STAYS
+            elif whole:
+                kept, done = "(the edited row)", EDITED_STAYS
             yield ConflictReport(
                 table=conflict.table,
                 row=key_text(conflict.key),
                 column=None if whole else conflict.column,
-                kept="(the edited row)" if whole else value_text(conflict.winning),
+                kept=kept,
                 kept_by=self._by(conflict.winner),
                 kept_written=written_text(conflict.winner.hlc),
                 lost="(its delete)" if whole else value_text(conflict.losing),
                 lost_by=self._by(conflict.loser),
                 lost_written=written_text(conflict.loser.hlc),
-                done=(
-                    "the row stays, since it was edited by somebody who had not seen the delete"
-                    if whole
-                    else "the later write stays, the other one is kept here"
-                ),
+                done=done,
             )
 
     def parked(self, limit: int | None) -> Iterator[ParkedReport]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from syncnode.anchor import SHARED, Anchor
 from syncnode.capture import capture_ddl, explain, key_count, mask_count, trigger_names
+from syncnode.config import check_tables
 from syncnode.database import Database, Transaction
 from syncnode.hidden import HiddenRows
 from syncnode.machine import THIS_MACHINE, Machine
@@ -18,7 +19,7 @@ from syncnode.remains import (
     take_away_what_can_be,
 )
 from syncnode.reports import InitReport
-from syncnode.schema.drift import drift
+from syncnode.schema.drift import Drift, drift
 from syncnode.serve_lock import alone
 from syncnode.sidecar import Sidecar, load_plan, sidecar_ddl
 from syncnode.table import Origins, Table
@@ -69,7 +70,6 @@ def _made(
     *,
     dry_run: bool = False,
 ) -> InitReport:
-    from syncnode.config import check_tables
     from syncnode.schema.inspect import inspect
     from syncnode.schema.text import plan_text
 
@@ -309,7 +309,8 @@ def open_replica(
     """The site of these settings; the caller closes it.
 
     Raises:
-        ConfigError: The key is not the one this database was made a site with.
+        ConfigError: The key is not the one this database was made a site with, or `[tables]`
+            names what never was there.
         StoreError: The database is no site, or lost columns or triggers.
     """
     from syncnode.identity import load_key
@@ -319,7 +320,7 @@ def open_replica(
     try:
         with database.read() as tx:
             plan = load_plan(tx)
-            check_schema(tx, plan)
+            check_tables(settings, check_schema(tx, plan).known)
             check_triggers(tx, plan)
             site = tx.value("SELECT value FROM syncnode_setting WHERE name='site'")
         key = load_key(settings.key)
@@ -363,14 +364,16 @@ def fault_of(settings: "Settings") -> StoreError | None:
     return None
 
 
-def check_schema(tx: Transaction, plan: "SchemaPlan") -> None:
-    """Every table and column of the plan is there.
+def check_schema(tx: Transaction, plan: "SchemaPlan") -> Drift:
+    """Every table and column of the plan is there; what else there is.
 
     Raises:
         StoreError: Some are not: the application changed its schema.
     """
-    if fault := drift(tx, plan).fault:
-        raise StoreError(fault)
+    found = drift(tx, plan)
+    if found.fault:
+        raise StoreError(found.fault)
+    return found
 
 
 def check_triggers(tx: Transaction, plan: "SchemaPlan") -> None:

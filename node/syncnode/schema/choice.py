@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from syncnode.schema.catalogue import Table
-from syncnode.schema.plan import Excluded
+from syncnode.schema.plan import LISTED, UNLISTED, Excluded
 from syncproto.errors import ConfigError
 
 Parents = Mapping[str, Sequence[str]]
@@ -48,10 +48,9 @@ def chosen(
     wanted = set(only) if only is not None else set(by_name) - set(exclude)
     names = _closure(wanted, parents(tables))
     _check_excluded(names, set(exclude), by_name, reasons)
-    left_out = "not among the tables of [tables] only, nor referred to by them"
-    excluded = [Excluded(name, "listed in [tables] exclude") for name in exclude if name in by_name]
+    excluded = [Excluded(name, LISTED) for name in exclude if name in by_name]
     excluded += [
-        Excluded(name, left_out) for name in by_name if name not in names and name not in exclude
+        Excluded(name, UNLISTED) for name in by_name if name not in names and name not in exclude
     ]
     return Chosen(
         names=frozenset(names),

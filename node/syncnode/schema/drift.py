@@ -5,14 +5,15 @@ them fail with the engine's bare words, and what came since is not captured; so 
 for by name, in one look at the catalogue.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from syncnode.database import Transaction
-from syncnode.schema.plan import SchemaPlan
+from syncnode.schema.plan import LISTED, UNLISTED, SchemaPlan
 
 AGAIN = "run `syncnode uninstall` and `syncnode init` to take the schema up as it is now"
 NAMED = 5  # in one sentence
+_NOT_THE_APPLICATIONS = ("sqlite_", "syncnode_")
 
 _COLUMNS = {
     "sqlite": "SELECT l.name, x.name FROM pragma_table_list l"
@@ -34,11 +35,13 @@ class Drift:
         gone: Columns of the plan that the database lacks, by table; None: it lacks the table.
         came: Columns of replicated tables that the plan lacks, by table.
         tables: Tables that the plan knows nothing of.
+        known: Every table that is there, or was when `init` came.
     """
 
     gone: Mapping[str, tuple[str, ...] | None]
     came: Mapping[str, tuple[str, ...]]
     tables: tuple[str, ...]
+    known: frozenset[str]
 
     @property
     def fault(self) -> str | None:
@@ -82,7 +85,8 @@ def drift(tx: Transaction, plan: SchemaPlan) -> Drift:
     """Compare the plan with the database as it is."""
     there: dict[str, list[str]] = {}
     for table, column in tx.rows(_COLUMNS[tx.dialect.name]):
-        there.setdefault(table, []).append(column)
+        if not table.casefold().startswith(_NOT_THE_APPLICATIONS):
+            there.setdefault(table, []).append(column)
     gone: dict[str, tuple[str, ...] | None] = {}
     came: dict[str, tuple[str, ...]] = {}
     for planned in plan.tables:
@@ -95,13 +99,25 @@ def drift(tx: Transaction, plan: SchemaPlan) -> Drift:
             gone[planned.name] = lost
         if new := tuple(name for name in columns if name not in names):
             came[planned.name] = new
-    known = {*plan.by_name, *(excluded.table for excluded in plan.excluded)}
-    tables = tuple(
-        name
-        for name in there
-        if name not in known and not name.casefold().startswith(("sqlite_", "syncnode_"))
-    )
-    return Drift(gone, came, tables)
+    planned_for = {*plan.by_name, *(excluded.table for excluded in plan.excluded)}
+    tables = tuple(name for name in there if name not in planned_for)
+    return Drift(gone, came, tables, frozenset({*there, *planned_for}))
+
+
+def unheeded(plan: SchemaPlan, only: Sequence[str] | None, exclude: Sequence[str]) -> str | None:
+    """A sentence on a choice of tables that was changed since `init`; None if it was not."""
+    excluded = {one.table: one.reason for one in plan.excluded}
+    if only is None:
+        names = [name for name, reason in excluded.items() if reason == UNLISTED]
+    else:
+        chosen = {*only, *plan.taken_along}
+        names = [name for name in only if name not in plan.by_name]
+        names += [name for name in plan.by_name if name not in chosen]
+    names += [name for name in exclude if name in plan.by_name]
+    names += [name for name, why in excluded.items() if why == LISTED and name not in exclude]
+    if not names:
+        return None
+    return f"[tables] was changed after `init`, which goes on as it was ({_some(names)}): {AGAIN}"
 
 
 def _some(names: Collection[str]) -> str:

@@ -187,6 +187,11 @@ class TablePlan:
         return _table(json.loads(text))
 
 
+# Of tables that were left out by choice.
+LISTED = "listed in [tables] exclude"
+UNLISTED = "not among the tables of [tables] only, nor referred to by them"
+
+
 @dataclass(frozen=True, slots=True)
 class Excluded:
     """A table that is not replicated, and why, with what would change that."""

@@ -55,8 +55,9 @@ def now_ms() -> int:
 def deterministic(seed: int) -> Iterator[None]:
     """Within the block a run of trio takes the same course each time, whatever else differs.
 
-    Garbage is collected by counting only: a collection at an odd moment would end generators
-    that hang in cycles, and so put tasks between others. `collect` is for in between.
+    Garbage is freed by counting only: a collection at an odd moment would end generators that
+    hang in cycles, and so put tasks between others. `collect` is for set moments in between, and
+    looks only at what the run has made.
 
     Raises:
         AssertionError: This trio has other names than are needed, or a thread is started.
@@ -67,13 +68,13 @@ def deterministic(seed: int) -> Iterator[None]:
     before = order.getstate()
     order.setstate(generator(seed, "scheduler").getstate())
     collected = gc.isenabled()
-    gc.collect()
-    gc.freeze()
     gc.disable()
+    gc.freeze()
     try:
         with _instead(_SWITCH, True), _instead(_THREADS, _no_thread):
             yield
     finally:
+        gc.collect()
         gc.unfreeze()
         if collected:
             gc.enable()

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 import trio
 
 from syncnode.identity import decode_token
+from syncnode.operations.forgetting import forget
 from syncnode.operations.membership import answer_join, invite, join_by
+from syncnode.peers import read_peers
 from syncproto.identity import Origin
 from syncsim.events import Mishap
 from syncsim.history import Writes
@@ -272,20 +274,23 @@ class Fates:
         content = birth.empty_database(world.scenario.sites[site.host].tables)
         new = world.new_site(settings, content, site.tally)
         world.sites[site.host] = new
-        for other in range(len(world.sites)):
+        for other in world.neighbours(new.host):
+            await self._power_at(other)
+            neighbour = world.sites[other]
+            self._forget(neighbour, site)
             if world.calls(new.host, other):
-                await self._join(new, other, world.role(other, new.host))
-            elif world.calls(other, new.host):
-                await self._admit(new, other, world.role(new.host, other))
+                self._joined(new, neighbour, world.role(other, new.host))
+            else:
+                self._joined(neighbour, new, world.role(new.host, other))
         await self._start_again(new)
 
-    async def _join(self, new: Site, other: int, role: str) -> None:
-        await self._power_at(other)
-        self._joined(new, self._world.sites[other], role)
-
-    async def _admit(self, new: Site, other: int, role: str) -> None:
-        await self._power_at(other)
-        self._joined(self._world.sites[other], new, role)
+    def _forget(self, site: Site, gone: Site) -> None:
+        """`forget`, of a peer that is lost."""
+        with site.subject.replica.database.read() as tx:
+            known = {peer.site for peer in read_peers(tx)}
+        if gone.key.site in known:
+            forget(site.settings, gone.settings.name)
+            site.changed_by_hand()
 
     async def _power_at(self, host: int) -> None:
         while self._dark.get(host):

@@ -27,7 +27,7 @@ from syncnode.run import Node
 from syncnode.watcher import PULSE, OnPulse, pulse_of
 from syncproto.identity import Origin, SiteId
 from syncproto.keys import uuid_text
-from syncproto.row import Value
+from syncproto.row import Reference, Value
 from syncsim.events import Statement
 from syncsim.history import History
 from syncsim.scenario import generator
@@ -249,9 +249,21 @@ class Site:
             self.record.delete(place, wall_ms)
         elif self.subject.application.read(*place) is None:
             whole: dict[str, Value] = {UUID: uuid_text(place[1]), **values}
-            self.record.write(place, whole, wall_ms)
+            self.record.write(place, self._here(whole), wall_ms)
         elif statement.changed:
-            self.record.write(place, {name: values[name] for name in statement.changed}, wall_ms)
+            changed = {name: values[name] for name in statement.changed}
+            self.record.write(place, self._here(changed), wall_ms)
+
+    def _here(self, values: dict[str, Value]) -> dict[str, Value]:
+        """People choose from what they see: of a row that is not here nobody can say that it is
+        meant. (Level (a) lets them, since a replica in memory checks no foreign keys.)"""
+        read = self.subject.application.read
+        return {
+            name: None
+            if isinstance(value, Reference) and read(value.table, value.key) is None
+            else value
+            for name, value in values.items()
+        }
 
     def changed_by_hand(self) -> None:
         """Something beside the application changed the database: the watcher will see it."""

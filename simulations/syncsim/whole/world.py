@@ -285,6 +285,10 @@ class World:
         hood = self._hoods[one]
         return other == hood.parent or other in hood.beside
 
+    def neighbours(self, number: int) -> list[int]:
+        """The parent, peers and children of a site."""
+        return self._hoods[number].everybody()
+
     def role(self, one: int, other: int) -> str:
         """What the second site is to the first."""
         hood = self._hoods[one]
@@ -299,7 +303,7 @@ class World:
         """Its neighbours are members in its database, as `join` leaves it."""
         with site.subject.replica.database.write() as tx:
             known = {peer.site for peer in read_peers(tx)}
-            for there in self._hoods[site.host].everybody():
+            for there in self.neighbours(site.host):
                 peer = self.sites[there]
                 if peer.key.site not in known:
                     url = self.url(there) if self.calls(site.host, there) else ""
