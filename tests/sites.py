@@ -122,7 +122,8 @@ class Site:
         """(table, column, value that stands, value that lost) of all conflicts on record."""
         with self.replica.database.read() as tx:
             book = self.replica._load(tx)
-            return sorted((c.table, c.column, c.winning, c.losing) for c, _ in book.conflicts())
+            found = [(c.table, c.column, c.winning, c.losing) for c, _ in book.conflicts()]
+        return sorted(found, key=lambda c: (*c[:2], *((type(v).__name__, v) for v in c[2:])))
 
     def conflict_names(self) -> set[bytes]:
         return {bytes(name) for (name,) in self.look("SELECT name FROM syncnode_conflict")}

@@ -371,6 +371,8 @@ class Writer:
         lines: list[tuple[Wanted, tuple[Any, ...]]],
     ) -> None:
         lines = self._unbound(table, columns, lines)
+        if not lines:
+            return
         sql = table.update_sql(columns)
         self._write_to(table.number)
         self._vacated.add(table.number)
@@ -405,7 +407,8 @@ class Writer:
         lines: list[tuple[Wanted, tuple[Any, ...]]],
     ) -> list[tuple[Wanted, tuple[Any, ...]]]:
         """The lines that may be written, although rows refer to values that they change: those
-        that refer may follow in this delta. Whether they did is asked at the end."""
+        that refer may follow in this delta. Whether they did is asked at the end. Of a deleted
+        row that is held just for them nothing follows, and it keeps those values."""
         inbounds = self._referrers.by_columns(table, columns)
         if not inbounds:
             return lines
@@ -417,7 +420,8 @@ class Writer:
                 for inbound in inbounds
                 if (values := self._referrers.named_so(self._tx, table, inbound, pk)) is not None
             ]
-            if found and any(name in columns for name in table.plan.primary_key):
+            moves = any(name in columns for name in table.plan.primary_key)
+            if found and (moves or not wanted.row.alive):
                 self._park(table, wanted, self._referred_to(table, found[0].inbound))
                 continue
             self._renamed += found

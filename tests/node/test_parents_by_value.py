@@ -199,3 +199,24 @@ def test_a_value_that_children_refer_to_and_another_site_changes_holds_nothing_u
     for site in pair:
         assert run(site, "SELECT badge FROM p WHERE uuid = ?", U1) == [("x8",)]
         assert not site.parked()
+
+
+@pytest.mark.parametrize("engines", ALL_PAIRS)
+def test_a_row_renamed_and_then_deleted_stays_for_who_refers_to_its_old_name(
+    pair: list[Site],
+) -> None:
+    one, other = pair
+    run(one, "INSERT INTO p (uuid, badge) VALUES (?, 'x7')", U1)
+    settle(one, other)
+    run(one, "INSERT INTO door (uuid, badge) VALUES (?, 'x7')", U1)
+    run(other, "UPDATE p SET badge = 'x8' WHERE uuid = ?", U1)
+    run(other, "DELETE FROM p WHERE uuid = ?", U1)
+    settle(one, other)
+    assert run(one, "SELECT badge FROM p WHERE uuid = ?", U1) == [("x7",)]
+    assert list(one.parked()) == [("p", "still referred to")]
+    assert list(other.parked()) == [("door", "missing parent")]
+    run(one, "DELETE FROM door")
+    settle(one, other)
+    for site in pair:
+        assert run(site, "SELECT * FROM p WHERE uuid = ?", U1) == []
+        assert not site.parked()

@@ -23,9 +23,10 @@ from syncsim.rules import RULES, Setting
 from syncsim.rules.hierarchy import full_mesh, tree
 from syncsim.rules.rival import Rival
 from syncsim.rules.rows import Losses
+from syncsim.rules.weight import Weight
 from syncsim.scenario import Gossip, Link, Measure, Misfortune, Profile, Scenario, Site
 from syncsim.scenario_file import read_scenario
-from syncsim.sizes import Sizes
+from syncsim.sizes import SAMPLES_FIRST, Sizes
 from syncsim.swarm import swarm
 
 RIVALS = [name for name in RULES if name != "ours"]
@@ -250,6 +251,13 @@ def test_bytes_by_the_model_are_near_those_that_are_encoded(rule):
             said += sites.meet(EAST, HUB)
         sizes.append(sum(message.row_bytes for message in said))
     assert sizes[0] != sizes[1] == pytest.approx(sizes[0], rel=0.05)
+
+
+def test_the_model_encodes_the_first_messages_and_then_few():
+    weight, encoded = Weight(), []
+    for number in range(1, 201):
+        weight.of("model", 1, lambda number=number: encoded.append(number) or "x" * number)
+    assert encoded == [*range(1, SAMPLES_FIRST + 1), 64, 128, 192]
 
 
 # Last in wins by arrival
@@ -491,6 +499,17 @@ def test_in_tiers_the_first_to_arrive_wins_because_the_hub_captures_it_later():
     assert sites.losses() == Losses(everywhere=1, in_part=0)
 
 
+def test_what_the_giver_itself_gave_before_does_not_count_against_it():
+    sites = star("symmetricds")
+    sites.write(EAST, 10, name="first")
+    sites.clocks_ms[HUB] = 1_000
+    sites.meet(EAST, HUB)  # captured again at 1,000, from east
+    sites.write(HUB, 15, name="hub")
+    sites.write(EAST, 20, name="second")
+    sites.meet(EAST, HUB)
+    assert sites.cells(HUB)[0] == "second"
+
+
 def test_a_batch_keeps_transactions_whole_and_is_acknowledged_by_its_number():
     sites = star("symmetricds")
     for first in (0, 900):
@@ -626,6 +645,7 @@ def test_a_restored_child_lacks_for_ever_what_it_had_acknowledged(rule):
     sites.meet_all(*STAR)
     assert sites.cells(EAST, BERN) is None
     assert sites.cells(WEST, BERN) == ("bern", "-", "-")
+    assert [member.seen for member in sites.members] == [0b11, 0b01, 0b11]
     assert sites.rule.is_over(sites.members)
     assert sites.losses() == Losses(everywhere=0, in_part=4)
 
@@ -659,6 +679,19 @@ def test_a_restored_site_uses_numbers_again_and_peers_never_ask():
     assert len({tuple(member.holds().items()) for member in sites.members}) == 2
 
 
+def test_what_a_restored_site_gets_back_of_its_own_is_no_arrival():
+    sites = star("row-lww")
+    put_back = sites.members[EAST].backup()
+    sites.write(EAST, 10, name="east")
+    sites.meet_all(*STAR)
+    before = list(sites.arrivals)
+    put_back(True)
+    assert sites.cells(EAST) == ("-", "-", "-")
+    sites.meet_all(*STAR)
+    assert sites.cells(EAST) == ("east", "-", "-")
+    assert sites.arrivals == before
+
+
 @pytest.mark.parametrize("rule", RIVALS)
 @pytest.mark.parametrize("lost", [EAST, HUB])
 def test_a_server_that_was_lost_gets_everything_that_others_have(rule, lost):
@@ -676,6 +709,7 @@ def test_a_server_that_was_lost_gets_everything_that_others_have(rule, lost):
     assert len(sites.members[lost].visible()) == 6
     assert [sites.cells(site) for site in range(3)] == [("meanwhile", "later", "-")] * 3
     assert len({tuple(member.holds().items()) for member in sites.members}) == 1
+    assert len({member.seen for member in sites.members}) == 1
     # What was never sent died with its server, and is not missed.
     assert sites.losses() == Losses(0, 0)
 
@@ -690,6 +724,42 @@ def test_a_new_server_speaks_to_nobody_before_it_is_loaded(rule):
     sites.meet(EAST, HUB)
     sites.meet_all(*STAR)
     assert [sites.cells(site) for site in range(3)] == [("west", "-", "-")] * 3
+
+
+@pytest.mark.parametrize("rule", ["arrival", "symmetricds"])
+def test_a_new_server_gets_all_rows_once_and_nothing_that_waited_for_the_old_one(rule):
+    sites = star(rule)
+    sites.write(HUB, 10, BERN)  # waits for east
+    sites.rebuild(EAST)
+    said = [message for _ in range(3) for message in sites.meet(EAST, HUB)]
+    rows = sum(message.rows for message in said)
+    assert rows == 2 if rule == "arrival" else rows == 2 + 1  # with a line that marks the end
+
+
+@pytest.mark.parametrize("rule", ["arrival", "symmetricds"])
+def test_a_late_message_of_a_server_that_is_no_more_does_nothing(rule):
+    sites = star(rule)
+    sites.write(EAST, 10, name="east")
+    *_, late = sites.meet(EAST, HUB, lose=lambda count: count == {"arrival": 3}.get(rule, 1))
+    assert late.rows == 1
+    sites.rebuild(EAST)
+    answer = sites.members[HUB].answer(EAST, late)
+    assert answer.rows == answer.row_bytes == 0
+    assert sites.cells(HUB) == ("-", "-", "-")
+
+
+@pytest.mark.parametrize("rule", ["arrival", "symmetricds"])
+def test_a_server_that_was_restored_while_it_waited_is_loaded_again(rule):
+    sites = star(rule)
+    sites.rebuild(EAST)
+    put_back = sites.members[EAST].backup()
+    sites.meet_all(*STAR)
+    assert sites.cells(EAST) == ("-", "-", "-")
+    put_back(True)
+    assert sites.cells(EAST) is None
+    sites.meet_all(*STAR)
+    assert sites.cells(EAST) == ("-", "-", "-")
+    assert sites.rule.is_over(sites.members)
 
 
 @pytest.mark.parametrize("rule", ["arrival", "symmetricds"])
@@ -729,13 +799,13 @@ def test_what_somebody_knew_and_wrote_over_is_not_lost():
 def test_who_wrote_over_a_value_and_died_with_it_does_not_count():
     sites = star("row-lww")
     sites.write(EAST, 10, name="east")
-    sites.meet_all(*STAR)
-    sites.write(HUB, 20, name="hub")
+    sites.write(WEST, 15, name="west")
+    sites.meet(EAST, HUB)
+    sites.write(HUB, 20, name="hub")  # over east's
     sites.rebuild(HUB)
-    sites.write(WEST, 15, village="west")
     sites.meet_all(*STAR)
-    assert [sites.cells(site) for site in range(3)] == [("east", "west", "-")] * 3
-    assert sites.losses() == Losses(0, 0)
+    assert [sites.cells(site)[0] for site in range(3)] == ["west"] * 3
+    assert sites.losses() == Losses(everywhere=1, in_part=0)
 
 
 def test_a_value_that_was_written_twice_is_lost_once_or_not_at_all():

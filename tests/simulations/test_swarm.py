@@ -15,41 +15,56 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
+from whole_runs import five_sites
 
 from syncsim import Scenario, run
 from syncsim.scenario import HOUR_MS, Delay, Gossip, Link, LinkClass, Measure, Profile, Site
 from syncsim.swarm import swarm
 
-SEEDS = 3_000
-AT_ONCE = 25  # seeds handed to a process at a time
+SEEDS = 2_000
+NODE_SEEDS = 100
+AT_ONCE = 10  # seeds handed to a process at a time
 FAULTS = {
     "crash", "power-cut", "clock", "restore", "clone", "wipe", "partition",
     "messages lost", "messages twice", "messages late",
 }  # fmt: skip
+FAULTS_OF_NODES = ("partition", "crash", "power-cut", "clock", "restore", "clone", "wipe")
 SCENARIOS = Path(__file__).parents[2] / "simulations" / "scenarios"
 
 
 def test_every_world_of_the_swarm_converges_and_every_checker_holds(seeds):
+    faults = _all_hold("sites", SEEDS * seeds)
+    assert all(faults[fault] > SEEDS // 100 for fault in FAULTS), faults
+
+
+def test_whole_nodes_survive_everything_too(seeds):
+    faults = _all_hold("nodes", NODE_SEEDS * seeds)
+    assert all(faults[fault] > NODE_SEEDS // 20 for fault in FAULTS_OF_NODES), faults
+
+
+def _all_hold(level: str, count: int) -> Counter[str]:
+    """Play so many worlds on all cores; the faults that took place."""
     faults: Counter[str] = Counter()
     failures: list[str] = []
-    count = SEEDS * seeds
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(os.cpu_count(), mp_context=context) as processes:
-        parts = [range(at, min(at + AT_ONCE, count)) for at in range(0, count, AT_ONCE)]
+        parts = [(level, at, min(at + AT_ONCE, count)) for at in range(0, count, AT_ONCE)]
         for found, broken in processes.map(_played, parts):
             faults.update(found)
             failures += broken
     assert not failures, "\n".join(failures[:20])
-    assert all(faults[fault] > SEEDS // 100 for fault in FAULTS), faults
+    return faults
 
 
-def _played(seeds: range) -> tuple[Counter[str], list[str]]:
+def _played(part: tuple[str, int, int]) -> tuple[Counter[str], list[str]]:
     """The faults that took place in these worlds, and a line for each world that failed."""
+    level, first, last = part
     faults: Counter[str] = Counter()
     failures = []
-    for seed in seeds:
+    for seed in range(first, last):
+        scenario = swarm(seed) if level == "sites" else five_sites()
         try:
-            finished = run(swarm(seed), seed)
+            finished = run(scenario, seed, level=level)
         except Exception as error:
             failures.append(f"seed {seed}: {type(error).__name__}: {error}")
             continue

@@ -144,5 +144,9 @@ def check_sound(value: object) -> None:
         raise Unfit(f"the text is no UTF-8 (its bytes: {shown}…): mend it where it was written")
 
 
+class EngineError(StoreError):
+    """The engine's own words, of which nothing more is known here."""
+
+
 class Unfit(Exception):
     """A value that a column cannot hold exactly; the text says why."""

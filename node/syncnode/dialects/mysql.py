@@ -14,7 +14,7 @@ import pymysql.cursors
 from pymysql.constants import CLIENT, FIELD_TYPE
 
 from syncnode.database_url import server_of
-from syncnode.dialects.base import Mode, Unfit, check_sound
+from syncnode.dialects.base import EngineError, Mode, Unfit, check_sound
 from syncnode.dialects.names import quote_mysql
 from syncproto.errors import StoreError
 
@@ -220,8 +220,9 @@ class MysqlDialect:
             1290: "the server is read-only: nothing can be written there",
         }
         sentence = sentences.get(code) if isinstance(code, int) else None
-        shown = f"{sentence} ({text})" if sentence else f"the database says: {text} ({code})"
-        return StoreError(shown, transient=code in TRANSIENT)
+        if sentence:
+            return StoreError(f"{sentence} ({text})", transient=code in TRANSIENT)
+        return EngineError(f"the database says: {text} ({code})", transient=code in TRANSIENT)
 
     def damaged_text_marked(
         self, connection: Any, error: Exception

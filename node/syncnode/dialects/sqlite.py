@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
-from syncnode.dialects.base import DAMAGED, Mode, Unfit, check_sound, marked
+from syncnode.dialects.base import DAMAGED, EngineError, Mode, Unfit, check_sound, marked
 from syncnode.dialects.names import quote_sqlite
 from syncproto.errors import StoreError
 
@@ -138,7 +138,7 @@ class SqliteDialect:
             )
         if "not a database" in text:
             return StoreError("the file is not a SQLite database: check its path")
-        return StoreError(f"SQLite says: {text}")
+        return EngineError(f"SQLite says: {text}")
 
     @contextlib.contextmanager
     def damaged_text_marked(self, connection: Any, error: Exception) -> Iterator[None]:

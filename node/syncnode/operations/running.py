@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from syncnode.dialects.base import EngineError
 from syncnode.exchange import Crossed, Outcome
 from syncnode.hidden import ASIDE, PARKED
 from syncnode.operations.site import fault_of
@@ -17,7 +18,7 @@ from syncnode.reports import ExchangeReport, SyncReport
 from syncnode.run import Node, Parts, open_parts
 from syncnode.sidecar import left_out
 from syncnode.texts import unshown_text
-from syncproto.errors import ConfigError, StoreError, SyncError
+from syncproto.errors import ConfigError, SyncError
 from syncproto.session import Call
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ def _named_faults(settings: "Settings") -> Iterator[None]:
     what was changed instead."""
     try:
         yield
-    except (StoreError, BaseExceptionGroup) as error:
-        if isinstance(error, BaseExceptionGroup) and error.subgroup(StoreError) is None:
+    except (EngineError, BaseExceptionGroup) as error:
+        if isinstance(error, BaseExceptionGroup) and error.subgroup(EngineError) is None:
             raise
         if (fault := fault_of(settings)) is None:
             raise

@@ -111,7 +111,7 @@ class RivalMember(Generic[D]):
         kept = self.database.copied()
 
         def restore(_anchor: bool) -> None:
-            self.put_back(kept.copied())
+            self.put_back(kept)
 
         return restore
 
