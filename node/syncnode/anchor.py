@@ -34,6 +34,7 @@ class Anchored:
         machine, place: Where this anchor was made.
         retired: The site was uninstalled (`UNINSTALLED`), or it was while another machine used
             its identity as well (`SHARED`); "" while it is a site.
+        network: The network that a retired site belonged to, in hexadecimal.
     """
 
     site: str
@@ -44,6 +45,7 @@ class Anchored:
     machine: str
     place: str
     retired: str = ""
+    network: str = ""
 
 
 class Anchor:
@@ -111,12 +113,12 @@ class Anchor:
                 )
             )
 
-    def retire(self, why: str) -> None:
+    def retire(self, why: str, *, network: str = "") -> None:
         """Note that the site is being uninstalled: what it was ever offered as ends here."""
         with self._locked():
             held = self.read()
             if held is not None:
-                self._write(replace(held, retired=why))
+                self._write(replace(held, retired=why, network=network))
 
     def put_back(self, held: Anchored | None) -> None:
         """Undo what was written here since `held` was read; None: there was no file."""

@@ -57,12 +57,13 @@ def site(tmp_path):
 
 def test_a_site_made_again_keeps_its_key_and_begins_another_incarnation(site):
     one = site("butaro")
-    before = one.id
+    before, network = one.id, status(one.settings).network
     key = one.settings.key.read_bytes()
     for incarnation in (2, 3):
         report = made_again(one)
         assert f"begins incarnation {incarnation}" in report.warnings[0]
         assert (one.id, one.origin.incarnation) == (before, incarnation)
+        assert status(one.settings).network == network
     assert one.settings.key.read_bytes() == key
     assert not one.replica.restored
     assert Anchor(one.settings.anchor).read().retired == ""

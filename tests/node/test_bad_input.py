@@ -111,8 +111,10 @@ def held(site):
 
 def said(done):
     """Lines on standard error, without the progress that a slow machine gets to see."""
-    lines = done.stderr.strip().splitlines()
-    return [line for line in lines if not line.startswith(("syncnode: waiting", "syncnode: call"))]
+    progress = tuple(
+        f"syncnode: {what}" for what in ("waiting", "calling", "counting", "comparing")
+    )
+    return [line for line in done.stderr.strip().splitlines() if not line.startswith(progress)]
 
 
 def refuses(site, *arguments, says, status=1, **options):

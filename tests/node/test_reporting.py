@@ -199,6 +199,32 @@ def test_a_parked_row_shows_its_values_its_author_and_why(pair):
         assert said.startswith("1 row is parked, the first in patient (")
 
 
+def test_an_author_beyond_a_peer_is_told_with_that_peer(pair, tmp_path):
+    """Names do not travel, but who brought what he wrote is known."""
+    here, there = pair
+    third = make_site(tmp_path, "butaro", SCHEMA)
+    one_network(here, third)
+    patient(third, 1, "Ann", "a@x")
+    synced(third, here)
+    patient(there, 2, "Ben", "a@x")
+    third.sql("UPDATE patient SET name = 'Anna'")
+    synced(third, here)
+    synced(there, here)
+    name = f"a site beyond kigali ({site_text(third.id)[:8]})"
+    (row,) = parked(there.settings)
+    assert row.written_by in (name, "rwinkwavu")
+    assert name in {entry.origin for entry in log(there.settings, entries_max=None)}
+    there.sql("UPDATE patient SET email = 'b@x' WHERE uuid = ?", UUIDS[2])
+    synced(there, here)
+    third.sql("UPDATE patient SET name = 'Anna-Maria' WHERE uuid = ?", UUIDS[1])
+    there.sql("UPDATE patient SET name = 'Anne' WHERE uuid = ?", UUIDS[1])
+    synced(third, here)
+    synced(there, here)
+    (conflict,) = conflicts(there.settings)
+    assert {conflict.kept_by, conflict.lost_by} == {name, "rwinkwavu"}
+    third.close()
+
+
 def test_a_deleted_row_that_others_refer_to_is_counted_and_named(pair):
     here, there = pair
     patient(here, 1)

@@ -31,7 +31,8 @@ def uninstall(settings: "Settings", *, force: bool) -> UninstallReport:
         held = anchor.read()
         # First: a site that is retired and still there goes on under its next incarnation.
         shared = is_shared(read_renewals(found.settings), THIS_MACHINE.wall_ms())
-        anchor.retire(SHARED if shared else UNINSTALLED)
+        why = SHARED if shared else UNINSTALLED
+        anchor.retire(why, network=found.settings.get("network", ""))
         try:
             take_away(database, found)
         except BaseException:

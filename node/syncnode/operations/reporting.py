@@ -16,6 +16,7 @@ from syncnode.database import Database, Transaction
 from syncnode.hidden import ASIDE, HELD, PARKED
 from syncnode.identity_files import anchor_fault, key_fault
 from syncnode.machine import THIS_MACHINE
+from syncnode.operations.pending import PENDING_MAX, Pending, known_to_all
 from syncnode.peers import Peer, read_peers, shown_site
 from syncnode.remains import existing_triggers
 from syncnode.renewals import is_shared, read_renewals, told
@@ -28,14 +29,14 @@ from syncnode.reports import (
 )
 from syncnode.schema.drift import Drift, drift, unheeded
 from syncnode.serve_lock import serve_lock
-from syncnode.sidecar import Sidecar, clock_table, left_out, load_plan
+from syncnode.sidecar import Sidecar, left_out, load_plan
 from syncnode.texts import key_text, skew_text, utc_text, value_text, written_text
 from syncproto.clock import milliseconds
-from syncproto.codec import decode_cells, decode_row
+from syncproto.codec import decode_row
 from syncproto.errors import ConfigError
-from syncproto.frontier import Entry, Frontier, VersionVector
+from syncproto.frontier import Frontier
 from syncproto.frontier_blob import decode_frontier
-from syncproto.identity import Origin, SiteId, site_text
+from syncproto.identity import SiteId, site_text
 from syncproto.row import Row, Stamp
 
 if TYPE_CHECKING:
@@ -49,7 +50,6 @@ REFERRED_STAYS = (
     "delete"
 )
 PARKED_SHOWN = 5
-PENDING_MAX = 100_000  # counted exactly up to here: a report must not take minutes
 DISK_FREE_MIN = 0.05
 DISK_FREE_BYTES_MIN = 200 << 20  # a catch-up in steps needs room of its own
 
@@ -111,6 +111,7 @@ class _Look:
         self._names = {peer.site: peer.name for peer in self._peers}
         self._names[self._book.origin.site] = settings.name
         self._tables = {table.number: table.name for table in self._plan.tables}
+        self._pending = Pending(tx, self._book, self._plan)
         self._renewals = read_renewals(self._book.settings)
         self._now_ms = THIS_MACHINE.wall_ms()
 
@@ -123,7 +124,7 @@ class _Look:
     def status(self) -> StatusReport:
         book, settings = self._book, self._settings
         reports = self.peer_reports()
-        pending = self._pending(_known_to_all(self._told())) if self._peers else 0
+        pending = self._pending.lacking(known_to_all(self._told())) if self._peers else 0
         parked = self._count(PARKED)
         serving = serve_lock(self._database).taken()
         faults = list(self._faults())
@@ -161,7 +162,7 @@ class _Look:
     def _peer_report(self, peer: Peer) -> PeerReport:
         told = decode_frontier(peer.frontier) if peer.frontier is not None else None
         frontier = self._book.frontier
-        pending = self._pending(told or Frontier({}))
+        pending = self._pending.lacking(told or Frontier({}))
         equal = None
         if told is not None:
             equal = not pending and told.includes(frontier) and frontier.includes(told)
@@ -181,80 +182,6 @@ class _Look:
             decode_frontier(peer.frontier) if peer.frontier is not None else Frontier({})
             for peer in self._peers
         ]
-
-    # How many rows a frontier does not cover
-
-    def _pending(self, told: Frontier) -> int:
-        """Rows here that lie above `told`, up to about `PENDING_MAX`, and unsealed ones."""
-        frontier, count = self._book.frontier, self._unsealed()
-        full = Frontier({name: told.vector(name) for name in frontier.vectors})
-        if full.includes(frontier):
-            return count
-        lines = list(self._book.ledger_above(full))
-        start = min((line.lsn for line in lines), default=self._book.lsn + 1)
-        for table in self._plan.tables:
-            if count > PENDING_MAX:
-                break
-            vector = full.vector(table.name)
-            if vector.includes(frontier.vector(table.name)):
-                continue
-            if table.key_kind != "none":
-                count += self._pending_clocks(clock_table(table), vector, start)
-            count += self._pending_hidden(table.number, vector, start)
-        return count
-
-    def _pending_clocks(self, clock: str, vector: VersionVector, start: int) -> int:
-        tx, count = self._tx, 0
-        covered = {
-            number: vector.seq(self._book.origin_of(number))
-            for number in range(self._book.origin_count)
-        }
-        for number, seq, rows in tx.rows(
-            f"SELECT syncnode_origin, syncnode_seq, count(*) FROM (SELECT syncnode_origin, "
-            f"syncnode_seq FROM {clock} WHERE syncnode_lsn>={tx.mark} AND syncnode_cells IS NULL "
-            f"LIMIT {PENDING_MAX + 1}) AS some GROUP BY syncnode_origin, syncnode_seq",
-            (start,),
-        ):
-            if seq > covered[number]:
-                count += rows
-        for number, seq, cells in tx.rows(
-            f"SELECT syncnode_origin, syncnode_seq, syncnode_cells FROM {clock} WHERE "
-            f"syncnode_lsn>={tx.mark} AND syncnode_cells IS NOT NULL LIMIT {PENDING_MAX + 1}",
-            (start,),
-        ):
-            if seq > covered[number]:
-                count += 1
-                continue
-            odd, delete = decode_cells(bytes(cells), self._book.origin_of)
-            stamps = [*odd.values(), *(delete.stamps if delete else ())]
-            count += any(not vector.covers(stamp) for stamp in stamps)
-        return count
-
-    def _pending_hidden(self, number: int, vector: VersionVector, start: int) -> int:
-        m = self._tx.mark
-        rows = self._tx.rows(
-            f"SELECT state FROM syncnode_row WHERE tbl={m} AND lsn>={m} AND place<>'held' "
-            f"LIMIT {PENDING_MAX + 1}",
-            (number, start),
-        )
-        return sum(
-            any(not vector.covers(stamp) for stamp in self._row(state).stamps())
-            for (state,) in rows
-        )
-
-    def _unsealed(self) -> int:
-        """Rows that the application has written and no seal has read yet."""
-        names = ["tbl"]
-        if self._tx.dialect.name == "sqlite":
-            widest = int(self._book.settings.get("widest_key", "1"))
-            names += [f"k{index + 1}" for index in range(widest)]
-        else:
-            names += ["k1", "kx"]
-        found: int = self._tx.value(
-            f"SELECT count(*) FROM (SELECT DISTINCT {', '.join(names)} FROM syncnode_journal "
-            f"LIMIT {PENDING_MAX + 1}) AS some"
-        )
-        return found
 
     # Notes
 
@@ -311,7 +238,7 @@ class _Look:
             rows = f"{_counted(count, 'row')} of {self._tables.get(number, '?')}"
             them = "it" if count == 1 else "them"
             yield f"{rows} {_is(count)} deleted, and held while other rows refer to {them}"
-        if unsealed := self._unsealed():
+        if unsealed := self._pending.unsealed():
             yield f"{_counted(unsealed, 'row')} written here {_is(unsealed)} not sealed yet"
         if pending > PENDING_MAX:
             yield f"more than {PENDING_MAX:,} rows are pending; the number given is a lower bound"
@@ -355,7 +282,7 @@ class _Look:
             ahead_ms = max(ahead_ms, milliseconds(latest.hlc) - now_ms)
             found[latest.origin.site] = (count + 1, ahead_ms)
         for site, (count, ahead_ms) in sorted(found.items()):
-            name = shown_site(site, self._names)
+            name = self._name(site)
             yield (
                 f"{_counted(count, 'row')} of {name} {_is(count)} kept aside, stamped up to "
                 f"{skew_text(max(ahead_ms, 1000))} the clock here: set the clock of {name}"
@@ -371,7 +298,7 @@ class _Look:
         ):
             origin = self._book.origin_of(number)
             yield LogEntry(
-                origin=shown_site(origin.site, self._names),
+                origin=self._name(origin.site),
                 incarnation=origin.incarnation,
                 seq=seq,
                 written=written_text(hlc),
@@ -432,28 +359,28 @@ class _Look:
         return decode_row(bytes(state), self._book.origin_of)
 
     def _by(self, stamp: Stamp) -> str:
-        return shown_site(stamp.origin.site, self._names)
+        return self._name(stamp.origin.site)
+
+    def _name(self, site: SiteId) -> str:
+        """The site's name; one that is no peer has none here, but who brought what it wrote has."""
+        if site not in self._names:
+            m = self._tx.mark
+            sender = self._tx.value(
+                "SELECT c.sender FROM syncnode_changeset c JOIN syncnode_origin o "
+                f"ON o.id=c.origin WHERE o.site={m} AND c.sender IS NOT NULL "
+                "ORDER BY c.id DESC LIMIT 1",
+                (site,),
+            )
+            beyond = self._names.get(SiteId(bytes(sender))) if sender is not None else None
+            short = shown_site(site, {})
+            self._names[site] = f"a site beyond {beyond} ({short})" if beyond else short
+        return self._names[site]
 
     def _count(self, place: str) -> int:
         found: int = self._tx.value(
             f"SELECT count(*) FROM syncnode_row WHERE place={self._tx.mark}", (place,)
         )
         return found
-
-
-def _known_to_all(told: list[Frontier]) -> Frontier:
-    """What every one of these frontiers covers."""
-    scopes = frozenset.intersection(*(one.scopes for one in told))
-    vectors = {}
-    for scope in scopes:
-        first, *others = (one.vector(scope).entries for one in told)
-        entries: dict[Origin, Entry] = {}
-        for origin, entry in first.items():
-            least = min((entry, *(other.get(origin, Entry(0, 0)) for other in others)))
-            if least.seq:
-                entries[origin] = least
-        vectors[scope] = VersionVector(entries)
-    return Frontier(vectors)
 
 
 def _problem(peer: Peer) -> str | None:

@@ -119,12 +119,14 @@ class _Identity(NamedTuple):
         incarnation: One under which nothing was ever offered to any site.
         kept: The key is in its file already.
         instead: There is another key in that file, which is to be kept beside it.
+        network: The one it belongs to, in hexadecimal; "" for a new one.
     """
 
     key: "SiteKey"
     incarnation: int
     kept: bool
     instead: bool = False
+    network: str = ""
 
 
 def _identity(settings: "Settings", found: Remains) -> _Identity:
@@ -146,12 +148,12 @@ def _identity(settings: "Settings", found: Remains) -> _Identity:
     last = held.incarnation if held is not None and held.site == site else 0
     if not found.finished and found.settings.get("site") == site:
         # Of an interrupted `init`: nothing was offered under its incarnation.
-        begun = int(found.settings["incarnation"])
-        return _Identity(key, begun if last <= begun else last + 1, kept=True)
+        begun, network = int(found.settings["incarnation"]), found.settings["network"]
+        return _Identity(key, begun if last <= begun else last + 1, kept=True, network=network)
     if held is not None and held.site == site and held.retired and anchor.is_ours(held):
         if held.retired == SHARED:
             return _Identity(new_key(), 1, kept=False, instead=True)
-        return _Identity(key, last + 1, kept=True)
+        return _Identity(key, last + 1, kept=True, network=held.network)
     raise ConfigError(
         f"{settings.key} is the key of site {site_text(key.site)}, which was not uninstalled "
         "here and may live elsewhere: move it away, and a new one is made; or name another file "
@@ -220,7 +222,7 @@ def _install(
                 raise explain(error) or database.dialect.explained(error) from error
         with database.snapshot() as tx:
             progress("giving clocks to the rows that are there")
-            rows = _fill(tx, settings, plan, Origin(key.site, identity.incarnation))
+            rows = _fill(tx, settings, plan, identity)
         # The files after the name of the site, by which a second `init` knows them as ours.
         if identity.instead:
             aside = _put_aside(settings.key)
@@ -260,18 +262,18 @@ def _put_aside(path: "Path") -> "Path":
     return aside
 
 
-def _fill(tx: Transaction, settings: "Settings", plan: "SchemaPlan", origin: Origin) -> int:
+def _fill(tx: Transaction, settings: "Settings", plan: "SchemaPlan", identity: _Identity) -> int:
     """The sidecar's first content; returns how many rows stood there before."""
     from syncnode.seal import Sealer, groups_text
 
-    m = tx.mark
+    m, origin = tx.mark, Origin(identity.key.site, identity.incarnation)
     tx.executemany(
         f"INSERT INTO syncnode_setting (name, value) VALUES ({m}, {m})",
         [
             ("plan", plan.to_json()),
             ("site", origin.site.hex()),
             ("name", settings.name),
-            ("network", THIS_MACHINE.entropy(8).hex()),
+            ("network", identity.network or THIS_MACHINE.entropy(8).hex()),
             ("incarnation", str(origin.incarnation)),
             ("lsn", "0"),
             ("hlc", "1"),

@@ -194,6 +194,7 @@ class OurMember:
 
     def latest_ms(self) -> int:
         """The latest time that any stamp here bears, of what is kept aside too."""
+        self.standing(self.site)  # what people wrote just now is stamped as well
         rows = [row for kept in self.replica.aside.values() for row in kept]
         return max([self.replica.hlc, *(row.hlc for row in rows)]) >> 16
 

@@ -130,7 +130,7 @@ class Fates:
 
     def start_first(self, site: Site, after_ms: int) -> None:
         """Somebody switches the machine on."""
-        self._spawn(self._start_again, site, after_ms)
+        self._spawn(self._start_again, site.host, after_ms)
 
     async def _crash(self, site: Site) -> None:
         """Half of the crashes come right after a piece of work that was begun by then."""
@@ -138,20 +138,22 @@ class Fates:
             site.light_fuse(1 + self._rng.randrange(FUSE_MAX))
             with trio.move_on_after(FUSE_S):
                 await site.ended.wait()
+            if site.ended.is_set() and not site.burnt:
+                return  # something else ended it, and sees to its start
         await self._end(site)
-        await self._start_again(site)
+        await self._start_again(site.host)
 
     async def _end(self, site: Site) -> None:
         self._starts[site.host] = self._starts.get(site.host, 0) + 1
         site.kill()
         await site.ended.wait()
 
-    async def _start_again(self, site: Site, after_ms: int = RESTART_MS) -> None:
+    async def _start_again(self, host: int, after_ms: int = RESTART_MS) -> None:
         """Unless something else befalls it before."""
-        planned = self._starts[site.host] = self._starts.get(site.host, 0) + 1
+        planned = self._starts[host] = self._starts.get(host, 0) + 1
         await trio.sleep(after_ms / 1000)
-        if self._starts[site.host] == planned and not self._dark.get(site.host):
-            self._world.start(site)
+        if self._starts[host] == planned and not self._dark.get(host):
+            self._world.start(self._world.sites[host])
 
     def _cut_power(self, site: Site) -> None:
         self._dark[site.host] = self._dark.get(site.host, 0) + 1
@@ -163,7 +165,7 @@ class Fates:
         self._dark[site.host] -= 1
         if not self._dark[site.host]:
             self._world.links.set_dark(site.host, False)
-            self._spawn(self._start_again, site)
+            self._spawn(self._start_again, site.host)
 
     # Backups
 
@@ -191,13 +193,16 @@ class Fates:
             world.note("unrestored", site.host)
             return
         await self._end(site)
+        if site is not world.sites[site.host]:
+            world.note("unrestored", site.host)  # built anew in this moment
+            return
         known = [] if anchor_kept else self._known_beyond(site, backup)
         confidant = self._confidant(site, backup, known) if known else None
         if known and confidant is None:
             world.note("unrestored", site.host)
         else:
             self._put_back(site, backup, confidant, anchor_kept=anchor_kept)
-        await self._start_again(site)
+        await self._start_again(site.host)
 
     def _put_back(
         self, site: Site, backup: Backup, confidant: int | None, *, anchor_kept: bool
@@ -268,6 +273,10 @@ class Fates:
             world.note("unwiped", site.host)
             return
         await self._end(site)
+        if site is not world.sites[site.host] or self._is_tied(site):
+            world.note("unwiped", site.host)  # in this moment something else befell it
+            await self._start_again(site.host)
+            return
         site.subject.close()
         name = f"{world.scenario.sites[site.host].name}-{site.tally.boots + 1}"
         settings = world.settings(site.host, name, name)
@@ -282,7 +291,7 @@ class Fates:
                 self._joined(new, neighbour, world.role(other, new.host))
             else:
                 self._joined(neighbour, new, world.role(new.host, other))
-        await self._start_again(new)
+        await self._start_again(new.host)
 
     def _forget(self, site: Site, gone: Site) -> None:
         """`forget`, of a peer that is lost."""

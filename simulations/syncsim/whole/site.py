@@ -65,6 +65,7 @@ class Site:
         record: The replica, with everything that happens to it on record.
         running: Its process is there.
         ended: Set while it is not.
+        burnt: Its fuse reached its end.
         notices: What its node told people, since the run began.
     """
 
@@ -86,7 +87,7 @@ class Site:
         self.settings = settings
         self.key = key
         self.tally = tally
-        self.running = False
+        self.running = self.burnt = False
         self.ended = trio.Event()
         self.ended.set()
         self.notices: list[str] = []
@@ -134,7 +135,7 @@ class Site:
     def start(self, nursery: trio.Nursery) -> None:
         """Run the node until its process is killed."""
         assert not self.running, "one process at a time"
-        self.running, self._dead, self._fuse = True, False, 0
+        self.running, self.burnt, self._dead, self._fuse = True, False, False, 0
         self.ended = trio.Event()
         self.tally.boots += 1
         self._scope = trio.CancelScope()
@@ -180,6 +181,7 @@ class Site:
         if self._fuse:
             self._fuse -= 1
             if not self._fuse:
+                self.burnt = True
                 self.tally.note("burnt", self.host)
                 self.kill()
                 raise Killed
