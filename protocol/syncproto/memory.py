@@ -128,8 +128,9 @@ class MemoryReplica:
         self.lsn = 0
         self.hlc = 0
         self._aside_hlc = 0  # the least of what is kept aside
-        # Who may refer to a row; made when the first delete arrives, never made less.
-        self._referrers: dict[Place, set[Place]] | None = None
+        # By table, who may refer to its rows; made when the first delete of one arrives, and
+        # never made less. Tables of which no row was deleted cost nothing.
+        self._referrers: dict[str, dict[RowKey, set[Place]]] = {}
         self._lsn_of: dict[Place | ConflictName, int] = {}
         # What was touched, in order, and under which lsn; what was touched again is skipped.
         self._order: list[Place | ConflictName] = []
@@ -309,7 +310,7 @@ class MemoryReplica:
         twin.stages = {
             site: Stage(stage.cursor, list(stage.chunks)) for site, stage in self.stages.items()
         }
-        twin._referrers = None
+        twin._referrers = {}
         twin._nonces = {origin: dict(nonces) for origin, nonces in self._nonces.items()}
         return twin
 
@@ -423,15 +424,11 @@ class MemoryReplica:
 
     def _living_below(self, place: Place) -> list[Place]:
         """The living rows that refer to a deleted one, also by way of other deleted ones."""
-        if self._referrers is None:
-            self._referrers = {}
-            for other, row in self.rows.items():
-                self._note_references(other, row)
         found: dict[Place, None] = {}
         todo, seen = [place], {place}
         while todo:
             parent = todo.pop()
-            for other in self._referrers.get(parent, ()):
+            for other in self._referrers_of(parent[0]).get(parent[1], ()):
                 row = self.rows[other]
                 if other not in seen and any(tuple(r) == parent for r in row.references()):
                     seen.add(other)
@@ -441,10 +438,21 @@ class MemoryReplica:
                         todo.append(other)
         return list(found)
 
+    def _referrers_of(self, table: str) -> dict[RowKey, set[Place]]:
+        known = self._referrers.get(table)
+        if known is None:
+            known = self._referrers[table] = {}
+            for other, row in self.rows.items():
+                for reference in row.references():
+                    if reference.table == table:
+                        known.setdefault(reference.key, set()).add(other)
+        return known
+
     def _note_references(self, place: Place, row: Row) -> None:
-        if self._referrers is not None:
-            for reference in row.references():
-                self._referrers.setdefault((reference.table, reference.key), set()).add(place)
+        for reference in row.references():
+            known = self._referrers.get(reference.table)
+            if known is not None:
+                known.setdefault(reference.key, set()).add(place)
 
     def _lost_aside(
         self, place: Place, row: Row, we_saw: Covers, they_saw: Covers
@@ -465,7 +473,7 @@ class MemoryReplica:
         change = sum_of(key, row) - (sum_of(key, old) if old is not None else 0)
         self.sums[table] = (self.sums[table] + change) & SUM_MASK
         self.rows[place] = row
-        if self._referrers is not None:
+        if self._referrers:
             self._note_references(place, row)
         if (hlc := row.hlc) > self.hlc:
             self.hlc = hlc

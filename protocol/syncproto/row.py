@@ -114,7 +114,7 @@ class Row:
                 if stamp[0] > greatest:
                     greatest = stamp[0]
         if self.delete is not None:
-            greatest = max(greatest, *[stamp.hlc for stamp in self.delete.stamps])
+            greatest = max([greatest, *[stamp.hlc for stamp in self.delete.stamps]])
         return greatest
 
     def references(self) -> Iterable[Reference]:

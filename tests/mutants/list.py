@@ -355,7 +355,7 @@ MUTANTS = (
     ),
     Mutant(
         "SQLite replica: a database behind its anchor is taken for whole (A11)", NODE_REPLICA,
-        "            self.renew(highest + 1, seq)\n", "",
+        "            self.renew(highest + 1, seq, why=why)\n", "",
         on_sqlite("a_restored_older_database_is_noticed_by_its_anchor_and_gets_its_changes_back"),
     ),
     Mutant(

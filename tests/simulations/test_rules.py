@@ -478,6 +478,24 @@ def test_a_loser_at_a_third_node_is_made_good_by_asking():
     assert [sites.cells(site)[0] for site in range(3)] == ["zero"] * 3
 
 
+def test_nodes_that_ask_each_other_come_to_an_end():
+    count = 8
+    pairs = [(one, other) for one in range(count) for other in range(one)]
+    for seed in range(20):
+        rng = Random(seed)
+        sites = Sites("symmetricds", count, peers=pairs)
+        for number in range(3 * count):
+            node = rng.randrange(count)
+            sites.write(node, 10 + number // 3, name=f"{number}")
+            sites.meet(*rng.choice(pairs))
+        rows = 0
+        for _ in range(10):
+            for pair in rng.sample(pairs, len(pairs)):
+                rows += sum(message.rows for message in sites.meet(*pair))
+        assert sites.rule.is_over(sites.members)
+        assert rows < count**4
+
+
 def test_in_tiers_the_hub_captures_again_and_hands_on():
     sites = star("symmetricds")
     sites.write(EAST, 10, name="east")

@@ -282,21 +282,23 @@ class SymmetricMember(TreeMember[SymmetricDatabase]):
     def _is_newest(self, event: Event, giver: int) -> bool:
         """Whether nobody but the giver made a later capture of the row, as far as is known here."""
         captured = self.database.captured.get(event.place, {}).items()
-        others = [capture for source, capture in captured if source != giver]
-        latest = max(others, key=_time_ms, default=None)
-        if latest is None or latest.time_ms != event.time_ms:
-            return latest is None or latest.time_ms < event.time_ms
-        return self._site_of(giver) > self._site_of(latest.source)
+        others = [self._rank(capture) for source, capture in captured if source != giver]
+        return all(rank < (event.time_ms, self._site_of(giver)) for rank in others)
 
     def _look_for_newer(self, ask: Event, asker: int) -> None:
         captured = self.database.captured.get(ask.place)
         if captured:
-            latest = max(captured.values(), key=_time_ms)
-            if (latest.time_ms, self._site_of(latest.source)) > (
-                ask.time_ms,
-                self._site_of(ask.source),
-            ):
+            latest = max(captured.values(), key=self._rank)
+            if self._rank(latest) > self._rank(ask):
                 self._queue(asker, replace(latest, transaction=self._transaction))
+
+    def _rank(self, event: Event) -> tuple[int, SiteId]:
+        """Captures of a row in order: by time, then by the node that they came from.
+
+        Of equal times the product looks at any one; if that is not the last, nodes that have the
+        same capture from different neighbours may ask each other for ever.
+        """
+        return event.time_ms, self._site_of(event.source)
 
     def _site_of(self, source: int) -> SiteId:
         return self._setting.site_ids[self.number if source == OWN else source]
@@ -411,10 +413,6 @@ def applied(event: Event, here: Image | None) -> Image | None:
         [n if c else h for c, n, h in zip(changed, new.values, here.values, strict=True)],
         [n if c else h for c, n, h in zip(changed, new.by, here.by, strict=True)],
     )
-
-
-def _time_ms(event: Event) -> int:
-    return event.time_ms
 
 
 # What it looks like on the wire

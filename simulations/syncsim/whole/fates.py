@@ -311,6 +311,8 @@ class Fates:
         url = world.url(inviter.host)
         if world.are_acquainted(guest, inviter):
             return  # both were built anew at once, and the other one was first
+        for site in (guest, inviter):
+            site.record.seal()  # the commands would, unseen by the record
         made = invite(
             inviter.settings,
             guest.settings.name,

@@ -60,6 +60,7 @@ class Broken(importlib.machinery.SourceFileLoader):
         self._code = code
 
     def get_code(self, fullname: str) -> CodeType:
+        assert fullname == self.name, "one module is broken"
         return self._code
 
 

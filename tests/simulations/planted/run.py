@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from planted.bugs import BUGS, Bug  # noqa: E402
+from planted.bugs import BUGS, Bug
 
 PLANT = Path(__file__).with_name("plant.py")
 WORLD_S_MAX = 60  # on a busy machine; most take a tenth of a second
