@@ -125,13 +125,13 @@ class Application:
 def main(url: str, name: str, folder: Path) -> None:
     application = Application(url, name, json.loads((folder / "shared.json").read_text()))
     # Unbuffered: an order that waits in a buffer of ours would not wake `select`.
-    orders = open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
-    while True:
-        ready, _, _ = select.select([orders], [], [], PAUSE_S)
-        order = orders.readline().decode().split() if ready else []
-        if order == ["end"] or (ready and not order):
-            break
-        application.write(int(order[1]) if order else 2)
+    with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as orders:
+        while True:
+            ready, _, _ = select.select([orders], [], [], PAUSE_S)
+            order = orders.readline().decode().split() if ready else []
+            if order == ["end"] or (ready and not order):
+                break
+            application.write(int(order[1]) if order else 2)
     told = {"patients": application.patients, "visits": application.visits}
     (folder / f"{name}.json").write_text(json.dumps(told))
 

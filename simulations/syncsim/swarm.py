@@ -24,7 +24,6 @@ from syncsim.scenario import (
     Site,
     generator,
 )
-from syncsim.schema import TABLES
 
 MINUTE_MS = 60_000
 YEAR_MS = 365 * DAY_MS

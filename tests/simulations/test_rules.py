@@ -23,6 +23,7 @@ from syncsim.rules import RULES, Setting
 from syncsim.rules.hierarchy import full_mesh, tree
 from syncsim.rules.rival import Rival
 from syncsim.rules.rows import Losses
+from syncsim.rules.symmetric import MESH_NODES_MAX
 from syncsim.rules.weight import Weight
 from syncsim.scenario import Gossip, Link, Measure, Misfortune, Profile, Scenario, Site
 from syncsim.scenario_file import read_scenario
@@ -479,7 +480,7 @@ def test_a_loser_at_a_third_node_is_made_good_by_asking():
 
 
 def test_nodes_that_ask_each_other_come_to_an_end():
-    count = 8
+    count = MESH_NODES_MAX
     pairs = [(one, other) for one in range(count) for other in range(one)]
     for seed in range(20):
         rng = Random(seed)
@@ -494,6 +495,13 @@ def test_nodes_that_ask_each_other_come_to_an_end():
                 rows += sum(message.rows for message in sites.meet(*pair))
         assert sites.rule.is_over(sites.members)
         assert rows < count**4
+
+
+def test_more_nodes_than_a_small_mesh_are_set_up_in_tiers():
+    count = MESH_NODES_MAX + 1
+    sites = Sites("symmetricds", count, peers=[(n, m) for n in range(count) for m in range(n)])
+    assert sites.meet(2, 1) == []
+    assert len(sites.meet(2, 0)) == 2
 
 
 def test_in_tiers_the_hub_captures_again_and_hands_on():

@@ -13,8 +13,9 @@ So a change without a conflict touches its columns only, and one with a conflict
 other orders of arrival rows become different and stay so.
 
 Two ways to set it up are documented, and which one is taken follows from the scenario:
-- every site linked with every other: each sends its changes to all, and what was loaded is not
-  captured again;
+- four nodes at most, each linked with every other: each sends its changes to all, and what was
+  loaded is not captured again (with more nodes one conflict makes each of them ask every other, the
+  answers are conflicts again, and a hot row fills the network with questions);
 - otherwise tiers (`hierarchy.py`): a site with several neighbours captures again what it loads
   (`sync_on_incoming_batch`), at that moment and by its own clock, and sends it on to all but the
   source.
@@ -55,6 +56,7 @@ from syncsim.schema import all_columns
 
 BATCH_ROWS_MAX = 1_000  # `max_batch_size` of a channel
 BATCHES_MAX = 60  # `max_batch_to_send`: of one push or pull
+MESH_NODES_MAX = 4
 OWN = -1  # in place of a neighbour: captured from what people wrote here
 NOWHERE = ("", RowKey(b""))
 ACK_BYTES = 120  # the outcome of a batch with its figures, as a form (estimated)
@@ -165,7 +167,7 @@ class Symmetric(TreeRival):
         self.is_mesh = False
 
     def routes(self, scenario: Scenario) -> Routes:
-        mesh = full_mesh(scenario)
+        mesh = full_mesh(scenario) if len(scenario.sites) <= MESH_NODES_MAX else None
         self.is_mesh = mesh is not None
         return mesh or tree(scenario)
 
