@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from syncnode.database import Database
 from syncnode.identity import decode_token
 from syncnode.operations.forgetting import forget
 from syncnode.operations.membership import answer_join, invite, join_by
@@ -295,7 +296,7 @@ class Fates:
 
     def _forget(self, site: Site, gone: Site) -> None:
         """`forget`, of a peer that is lost."""
-        with site.subject.replica.database.read() as tx:
+        with Database(site.settings.database, light=True).read() as tx:
             known = {peer.site for peer in read_peers(tx)}
         if gone.key.site in known:
             forget(site.settings, gone.settings.name)

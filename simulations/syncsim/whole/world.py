@@ -19,6 +19,7 @@ from typing import Any, TextIO
 import trio
 
 from syncnode.config import Address, Limits, Settings
+from syncnode.database import Database
 from syncnode.identity import SiteKey
 from syncnode.peers import Peer, put_peer, read_peers
 from syncproto.errors import ConfigError
@@ -221,7 +222,6 @@ class World:
         first.subject.detach()
         for site in self.sites:
             self.acquaint(site)
-            site.subject.detach()
 
     def _born(self, number: int, content: bytes) -> Site:
         declared = self.scenario.sites[number]
@@ -301,7 +301,7 @@ class World:
 
     def acquaint(self, site: Site) -> None:
         """Its neighbours are members in its database, as `join` leaves it."""
-        with site.subject.replica.database.write() as tx:
+        with Database(site.settings.database, light=True).write() as tx:
             known = {peer.site for peer in read_peers(tx)}
             for there in self.neighbours(site.host):
                 peer = self.sites[there]
@@ -313,7 +313,7 @@ class World:
     def are_acquainted(self, one: Site, other: Site) -> bool:
         """Each is a member in the other's database."""
         for here, there in ((one, other), (other, one)):
-            with here.subject.replica.database.read() as tx:
+            with Database(here.settings.database, light=True).read() as tx:
                 if there.key.site not in {peer.site for peer in read_peers(tx)}:
                     return False
         return True

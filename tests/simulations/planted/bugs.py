@@ -159,7 +159,7 @@ BUGS = (
     ),
     Bug(
         "an insert does not look at the delete before it", ABOVE_SEEN, ROW,
-        "greatest = max(greatest, *[stamp.hlc for stamp in self.delete.stamps])",
+        "greatest = max([greatest, *[stamp.hlc for stamp in self.delete.stamps]])",
         "greatest = max(greatest, 0)",
         "causality", 118,
     ),
