@@ -15,11 +15,10 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
-from whole_runs import five_sites
+from played_worlds import played
 
 from syncsim import Scenario, run
 from syncsim.scenario import HOUR_MS, Delay, Gossip, Link, LinkClass, Measure, Profile, Site
-from syncsim.swarm import swarm
 
 SEEDS = 2_000
 NODE_SEEDS = 100
@@ -49,32 +48,11 @@ def _all_hold(level: str, count: int) -> Counter[str]:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(os.cpu_count(), mp_context=context) as processes:
         parts = [(level, at, min(at + AT_ONCE, count)) for at in range(0, count, AT_ONCE)]
-        for found, broken in processes.map(_played, parts):
+        for found, broken in processes.map(played, parts):
             faults.update(found)
             failures += broken
     assert not failures, "\n".join(failures[:20])
     return faults
-
-
-def _played(part: tuple[str, int, int]) -> tuple[Counter[str], list[str]]:
-    """The faults that took place in these worlds, and a line for each world that failed."""
-    level, first, last = part
-    faults: Counter[str] = Counter()
-    failures = []
-    for seed in range(first, last):
-        scenario = swarm(seed) if level == "sites" else five_sites()
-        try:
-            finished = run(scenario, seed, level=level)
-        except Exception as error:
-            failures.append(f"seed {seed}: {type(error).__name__}: {error}")
-            continue
-        faults.update(finished.results.faults)
-        broken = {n: v for n, v in finished.results.verdicts.items() if v != "held"}
-        if broken or not finished.results.converged:
-            failures.append(f"seed {seed}: {broken or 'not converged'}")
-        elif finished.counts.get("alarm"):
-            failures.append(f"seed {seed}: sums differed where frontiers were equal")
-    return faults, failures
 
 
 def test_a_thousand_sites_converge_after_an_hour_of_changes():
