@@ -73,7 +73,8 @@ class Results:
         links_down: For each sample, indices of `links` that do not work.
         ages: For each of `AGE_BOUNDS_MS`, the share of (write, other site) arrived by that age.
         staleness_ms: Over all sites: p50, p90, p99, greatest.
-        lost_updates: Values that gave way without a record, and writes that are nowhere.
+        lost_updates: Values that gave way without a record, and writes that are nowhere. A value
+            that stands at some sites only counts, too.
         faults: How often each kind of fault took place.
         verdicts: For each checker "held", or what it found.
         trace: SHA-256 of the trace, hex.

@@ -224,6 +224,19 @@ def test_names_are_unique(sites):
         parent.token("kigali")
 
 
+def test_a_site_that_joins_anew_has_not_said_yet_what_it_holds(sites):
+    """What it said before may have been said by a database that is gone."""
+    parent, child = Inviter(sites("kigali")), sites("rwinkwavu")
+    early = parent.token()
+    parent.admit(child, parent.token())
+    with parent.site.replica.database.write() as tx:
+        tx.execute("UPDATE syncnode_peer SET frontier = X'00'")
+    with child.replica.database.write() as tx:  # as after `uninstall` and `init`
+        tx.execute("DELETE FROM syncnode_peer")
+    parent.admit(child, early)
+    assert parent.site.look("SELECT name, frontier FROM syncnode_peer") == [("rwinkwavu", None)]
+
+
 def test_an_invitation_needs_an_address(sites):
     site = sites("kigali")
     with pytest.raises(ConfigError, match="--url https://host:port"):

@@ -705,6 +705,20 @@ def test_a_restored_site_uses_numbers_again_and_peers_never_ask():
     assert len({tuple(member.holds().items()) for member in sites.members}) == 2
 
 
+def test_a_restored_site_takes_no_late_message_that_begins_after_what_it_has():
+    sites = star("row-lww")
+    put_back = sites.members[HUB].backup()
+    sites.write(WEST, 10, BERN)
+    sites.meet(WEST, HUB)
+    sites.write(WEST, 20, name="west")
+    late = next(message for message in sites.meet(WEST, HUB) if message.rows)
+    put_back(True)
+    sites.members[HUB].answer(WEST, late)
+    assert (sites.cells(HUB), sites.cells(HUB, BERN)) == (("-", "-", "-"), None)
+    sites.meet(WEST, HUB)
+    assert (sites.cells(HUB), sites.cells(HUB, BERN)) == (("west", "-", "-"), ("-", "-", "-"))
+
+
 def test_what_a_restored_site_gets_back_of_its_own_is_no_arrival():
     sites = star("row-lww")
     put_back = sites.members[EAST].backup()

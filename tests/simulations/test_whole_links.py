@@ -9,7 +9,8 @@ from syncsim.events import Mishap
 from syncsim.network import Network
 from syncsim.scenario import Delay, Link, LinkClass, Scenario, Site
 from syncsim.whole.clock import VirtualClock
-from syncsim.whole.links import GIVE_UP_S, STRAY_S, WINDOW_BYTES, Links, Unreachable
+from syncsim.whole.links import STRAY_S, Links, Unreachable
+from syncsim.whole.streams import GIVE_UP_S, WINDOW_BYTES
 
 DELAY_S = 0.1
 HERE, THERE, OTHER = 0, 1, 2

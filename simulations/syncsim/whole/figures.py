@@ -13,7 +13,7 @@ from syncsim.results import LinkResult, Results, SiteResult
 from syncsim.scenario import MISFORTUNES, Scenario
 from syncsim.versions import version
 from syncsim.whole.clock import now_ms
-from syncsim.whole.links import GIVE_UP_S
+from syncsim.whole.streams import GIVE_UP_S
 from syncsim.world import Run
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ import httpx
 import trio
 
 from syncnode.client import KEEP_ALIVE_S, POOL_LIMITS, WRITE_BYTES
-from syncsim.whole.links import Links, SimStream, Unreachable, host_number
+from syncsim.whole.links import Links, Unreachable
+from syncsim.whole.streams import SimStream, host_number
 
 # httpcore wants one before it opens an https:// address; nothing is ever asked of it here.
 _NO_CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

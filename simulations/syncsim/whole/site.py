@@ -36,8 +36,9 @@ from syncsim.subject import Place, RefusedWrite
 from syncsim.whole.birth import database_path
 from syncsim.whole.clock import now_ms
 from syncsim.whole.http import sim_transport
-from syncsim.whole.links import Links, SimListener
+from syncsim.whole.links import Links
 from syncsim.whole.record import Record, Tally, TracedExchanger
+from syncsim.whole.streams import SimListener
 from syncsim.whole.subject import UUID, SqliteSubject
 
 DISK_MS = 3.0  # the mean of what a piece of work on the database takes
@@ -232,6 +233,8 @@ class Site:
         if any(write.place in first for write in record.pending):
             record.seal()
         before = len(record.history.writes)
+        # Who asks in the transaction what is kept aside could not begin another one there.
+        self.subject.open_if_aside()
         with self.subject.application.transaction():
             for place, statement in first.items():
                 try:

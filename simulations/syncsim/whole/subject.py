@@ -239,6 +239,11 @@ class SqliteSubject(DatabaseSubject):
         self.detach()
         self._replica = replica
 
+    def open_if_aside(self) -> None:
+        """Have the replica open where `aside` will need it."""
+        if self.application.keeps_aside() and self._replica is None:
+            self._replica = self._opened(self.path)
+
     def detach(self) -> None:
         """The process that had the replica open is gone."""
         if self._replica is not None:

@@ -34,9 +34,10 @@ from syncsim.schema import TABLES
 from syncsim.whole import birth, figures
 from syncsim.whole.clock import VirtualClock, collect, deterministic, now_ms
 from syncsim.whole.fates import Fates
-from syncsim.whole.links import PORT, Links, host_name
+from syncsim.whole.links import Links
 from syncsim.whole.record import Tally
 from syncsim.whole.site import Site
+from syncsim.whole.streams import PORT, host_name
 from syncsim.world import Progress, Run, neighbourhoods
 
 ROW_BYTES = 120  # of an encoded row, about: a scenario counts a chunk in rows, a node in bytes
@@ -89,6 +90,7 @@ class World:
         self._clocks_right = False
         self._trace_file = trace
         self._progress = progress
+        self._told_s = time.monotonic()
         self._queue: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._order = 0
         self._lines = 0  # of the trace, so far
@@ -142,13 +144,12 @@ class World:
 
     async def _play(self, until_ms: int) -> None:
         """What is planned happens at its time, up to and with that time."""
-        told_s = time.monotonic()
         while self._queue and self._queue[0][0] <= until_ms:
             at_ms, _, action, arguments = heappop(self._queue)
             await trio.sleep_until(at_ms / 1000)
             action(*arguments)
-            if self._progress is not None and time.monotonic() - told_s >= PROGRESS_S:
-                told_s = time.monotonic()
+            if self._progress is not None and time.monotonic() - self._told_s >= PROGRESS_S:
+                self._told_s = time.monotonic()
                 self._progress(at_ms, self.scenario.ends_ms)
         await trio.sleep_until(until_ms / 1000)
 
