@@ -20,8 +20,8 @@ from played_worlds import played
 from syncsim import Scenario, run
 from syncsim.scenario import HOUR_MS, Delay, Gossip, Link, LinkClass, Measure, Profile, Site
 
-SEEDS = 2_000
-NODE_SEEDS = 100
+SEEDS = 600
+NODE_SEEDS = 10
 AT_ONCE = 10  # seeds handed to a process at a time
 FAULTS = {
     "crash", "power-cut", "clock", "restore", "clone", "wipe", "partition",
@@ -38,7 +38,7 @@ def test_every_world_of_the_swarm_converges_and_every_checker_holds(seeds):
 
 def test_whole_nodes_survive_everything_too(seeds):
     faults = _all_hold("nodes", NODE_SEEDS * seeds)
-    assert all(faults[fault] > NODE_SEEDS // 20 for fault in FAULTS_OF_NODES), faults
+    assert all(faults[fault] > 0 for fault in FAULTS_OF_NODES), faults
 
 
 def _all_hold(level: str, count: int) -> Counter[str]:
@@ -78,7 +78,7 @@ def test_a_thousand_sites_converge_after_an_hour_of_changes():
     assert finished.results.verdicts == dict.fromkeys(scenario.measure.checkers, "held")
     assert finished.results.converged
     assert finished.results.transactions > 500
-    assert finished.results.faults["messages lost"] > 0
+    assert finished.results.faults["messages twice"] > 0
 
 
 @pytest.mark.parametrize("level", ["sites", "nodes"])
