@@ -112,12 +112,12 @@ MUTANTS = (
     ),
     Mutant(
         "the digest does not cover the nonce", FRONTIER,
-        "(origin.incarnation, entry.seq, entry.nonce)", "(origin.incarnation, entry.seq)",
+        "(origin.incarnation, *entry)", "(origin.incarnation, entry.seq, 0)",
         of("frontier", "the_digest_covers_the_nonce"),
     ),
     Mutant(
         "a join takes what it was given last", FRONTIER,
-        "if mine is None or mine.seq < entry.seq:", "if mine is None or mine.seq != entry.seq:",
+        "(mine is None or mine[0] < entry[0])", "(mine is None or mine[0] != entry[0])",
         of("frontier", "a_join_includes_both_and_nothing_more"),
     ),
     Mutant(
@@ -168,7 +168,8 @@ MUTANTS = (
     ),
     Mutant(
         "nobody brings the lineage that is asked for", SESSION,
-        "if turn.lineage != TELL_LINEAGE and _agrees", "if _agrees",
+        "if not restored and turn.lineage != TELL_LINEAGE and _agrees",
+        "if not restored and _agrees",
         of("session", "a_branch_written_before_the_site_knew_goes_on_beside_the_shared_one"),
     ),
     Mutant(
@@ -226,8 +227,8 @@ MUTANTS = (
     ),
     Mutant(
         "delta: each chunk claims the sender's whole frontier (A1)", MEMORY,
-        "claim=self.frontier.within(scopes) if not left else None",
-        "claim=self.frontier.within(scopes)",
+        "claim=self.frontier.within(base.scopes) if not left else None",
+        "claim=self.frontier.within(base.scopes)",
         of("delta", "a_dead_relay_takes_nothing_with_it"),
     ),
     Mutant(
@@ -237,7 +238,8 @@ MUTANTS = (
     ),
     Mutant(
         "apply: a stamp of the future is merged at once (A8)", MEMORY,
-        "now, later = parted(row, limit)", "now, later = row, None",
+        "now, later = (row, None) if hlc <= limit else parted(row, limit)",
+        "now, later = row, None",
         of("memory", "a_stamp_of_the_future_displaces_nothing_until_its_time_comes"),
     ),
     Mutant(
