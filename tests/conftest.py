@@ -11,6 +11,7 @@ server is a failure.
 """
 
 import os
+import signal
 import sqlite3
 from collections.abc import Iterator
 from itertools import count
@@ -42,6 +43,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # As it is for what a shell runs in the background, and for the processes of the tests.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.stash[SERVERS] = {"SQLite": sqlite3.sqlite_version}
     config.stash[NOT_RUN] = {}
     config.addinivalue_line("markers", "mariadb: needs a MariaDB server (tests/install-servers)")

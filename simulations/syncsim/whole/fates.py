@@ -174,16 +174,10 @@ class Fates:
         world = self._world
         site = world.sites[place]
         world.note("backup", site.host)
-        frontier = site.subject.frontier()
-        origin = max(
-            (origin for origin in frontier.origins() if origin.site == site.key.site),
-            default=Origin(site.key.site, 1),
-        )
         self._backups[number, place] = Backup(
             site.subject.application.copy(),
             site.settings.anchor.read_text(),
-            origin,
-            frontier.seq(origin),
+            *_known(site, site),
             site.record.seen,
             tuple(write.number for write in site.record.pending),
         )
@@ -209,6 +203,7 @@ class Fates:
         self, site: Site, backup: Backup, confidant: int | None, *, anchor_kept: bool
     ) -> None:
         world, record = self._world, site.record
+        latest, _ = _known(site, site)
         site.put_back(backup.content)
         record.seen = backup.seen
         # Lines that the copy holds unsealed are sealed a second time: writes of their own.
@@ -223,6 +218,9 @@ class Fates:
         elif not anchor_kept:
             world.note("anchor-lost", site.host)
             site.settings.anchor.unlink()
+            if latest != backup.origin:
+                # The incarnation that it draws now it had before; of that one nobody knows.
+                world.history.rolled_back.add(site.key.site)
         # Whoever joined since is not known any more; its operator sees to that.
         world.acquaint(site)
 
@@ -236,11 +234,9 @@ class Fates:
         """Of each other site that knows more of this one than the copy does: how much."""
         found = []
         for other in self._world.sites:
-            frontier = other.subject.frontier()
-            own = [origin for origin in frontier.origins() if origin.site == site.key.site]
-            latest = max(own, default=backup.origin)
-            if other is not site and (latest, frontier.seq(latest)) > (backup.origin, backup.seq):
-                found.append((latest, frontier.seq(latest), other))
+            known = _known(site, other)
+            if other is not site and known > (backup.origin, backup.seq):
+                found.append((*known, other))
         return found
 
     def _confidant(
@@ -364,3 +360,11 @@ class Fates:
         await clone.ended.wait()
         self._doubled.remove(site.key.site)
         world.note("turned-off", clone.host)
+
+
+def _known(site: Site, other: Site) -> tuple[Origin, int]:
+    """The latest origin of a site that another one knows, and the last number under it."""
+    frontier = other.subject.frontier()
+    own = [origin for origin in frontier.origins() if origin.site == site.key.site]
+    latest = max(own, default=Origin(site.key.site, 1))
+    return latest, frontier.seq(latest)

@@ -486,7 +486,7 @@ BUGS = (
         "the frontier goes on claiming the other branch", FORK_AGAIN, MEMORY,
         "kept = forgotten(self.frontier, old, common_seq, nonces.get(common_seq))",
         "kept = self.frontier",
-        "log", 177,
+        "state", 24,
     ),
     Bug(
         "off by one in what is forgotten of a branch", FORK_AGAIN, MEMORY,

@@ -4,6 +4,7 @@
     python tests/simulations/planted/run.py --seeds 50   in so many worlds, 200 otherwise
     python tests/simulations/planted/run.py --only aside those with this word in their name
     python tests/simulations/planted/run.py --jobs 8     so many processes, 2 otherwise
+    python tests/simulations/planted/run.py --table      the table of README.md, and nothing else
 
 Worlds are played from seed 0 on. The source tree is left as it is.
 """
@@ -53,7 +54,8 @@ def played(name: str, checker: str, seeds: Sequence[int]) -> list[Played]:
         check=False,
     )
     if done.returncode:
-        raise RuntimeError(f"{name or 'without a bug'}: {done.stderr.strip()[-1_000:]}")
+        what = f"{name or 'without a bug'}: status {done.returncode}"
+        raise RuntimeError(f"{what}: {done.stderr.strip()[-1_000:]}")
     return [Played(**json.loads(line)) for line in done.stdout.splitlines()]
 
 
@@ -66,12 +68,25 @@ def row(bug: Bug, worlds: Sequence[Played]) -> str:
     return f"{bug.name:<84} {by:<56} {seed:>5} {len(worlds):>6} {cpu_s:>7.1f} s"
 
 
+def table() -> str:
+    """The table of README.md."""
+    lines = ["| bug | rule | module | checker | seed |", "| --- | --- | --- | --- | --- |"]
+    for bug in BUGS:
+        module = f"`{Path(bug.module).name}`"
+        lines.append(f"| {bug.name} | {bug.rule} | {module} | {bug.checker} | {bug.seed} |")
+    return "\n".join(lines)
+
+
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", type=int, default=200)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", default="", metavar="NAME")
+    parser.add_argument("--table", action="store_true")
     options = parser.parse_args(arguments)
+    if options.table:
+        print(table())
+        return 0
     chosen = [bug for bug in BUGS if options.only in bug.name]
     print(f"{'bug':<84} {'caught by':<56} {'seed':>5} {'worlds':>6} {'CPU':>9}")
     survivors = 0
