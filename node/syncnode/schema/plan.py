@@ -32,6 +32,13 @@ KeyKind = Literal["uuid", "shared", "composite", "natural", "random", "none"]
 primary key; the translated columns of the primary key; a text or assigned number; drawn at
 capture, since the table has a counter and nothing else; the whole row and a copy's ordinal."""
 
+UniqueRule = Literal["merge", "rename", "hold"]
+"""Of two rows that clash in a unique key: they are one and the same thing; the later one gets a
+visible mark (or NULL); the later one waits, unshown."""
+
+DeleteRule = Literal["update-revives", "delete-wins"]
+"""Whether an edit that the deleting site had not seen brings the row back."""
+
 
 @dataclass(frozen=True, slots=True)
 class ColumnPlan:
@@ -99,6 +106,7 @@ class UniqueKey:
         partial: Has a WHERE clause: only some rows must be unique.
         expression: Holds an expression; `columns` names only the plain ones.
         prefix: Compares only the start of some column.
+        rule: What becomes of two rows that clash.
     """
 
     name: str
@@ -107,6 +115,7 @@ class UniqueKey:
     partial: bool = False
     expression: bool = False
     prefix: bool = False
+    rule: UniqueRule = "rename"
 
     @property
     def plain(self) -> bool:
@@ -128,6 +137,9 @@ class TablePlan:
         autoincrement: SQLite's AUTOINCREMENT or MariaDB's AUTO_INCREMENT is declared.
         in_cycle: Parents and children cannot be put in an order (self-references do not count).
         rowid: SQLite: a name of the hidden row number that no column takes; None without rowid.
+        deletes: What an edit elsewhere does to a row deleted here.
+        modified: Columns in which the application says when it last changed a row, the surest
+            first; of a row the first that is not NULL counts.
         engine, charset, collation: MariaDB only.
     """
 
@@ -147,6 +159,8 @@ class TablePlan:
     engine: str | None = None
     charset: str | None = None
     collation: str | None = None
+    deletes: DeleteRule = "update-revives"
+    modified: tuple[str, ...] = ()
 
     def column(self, name: str) -> ColumnPlan:
         """The column of that name.
