@@ -9,7 +9,7 @@ same state, conflicts and, by `tables.dump`, the same rows.
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from syncnode.new_config import new_settings
 from syncnode.operations.removal import uninstall
 from syncnode.operations.site import initialise
 from syncnode.replica import DatabaseReplica
+from syncnode.schema.plan import UniqueRule
 from syncproto.frontier import Frontier, VersionVector
 from syncproto.identity import Origin, RowKey, SiteId
 from syncproto.merge import merged
@@ -135,6 +136,10 @@ class Site:
     def held(self) -> list[tuple[str, str | None]]:
         return self._hidden("held")
 
+    def altered(self) -> list[tuple[str, str | None]]:
+        """(table, reason) of every row that is shown otherwise than it is replicated."""
+        return self._hidden("altered")
+
     def _hidden(self, place: str) -> list[tuple[str, str | None]]:
         return self.look(
             "SELECT t.name, r.reason FROM syncnode_row r JOIN syncnode_table t ON t.id = r.tbl "
@@ -167,7 +172,17 @@ class Site:
                     two = kept_table.clock_name if other == "clock" else kept_table.quoted
                     sql = f"SELECT count(*) FROM {one} t LEFT JOIN {two} c ON {on}"
                     first = kept_table._pk[0]
-                    ((bare,),) = self.look(f"{sql} WHERE c.{first} IS NULL")
+                    kept = "".join(
+                        f" AND t.{name} NOT IN ({', '.join(['{0}'] * len(values))})".replace(
+                            "{0}", self.replica.database.dialect.mark
+                        )
+                        for name, values in kept_table.plan.local_rows
+                        if other == "clock"
+                    )
+                    local = [value for _, values in kept_table.plan.local_rows for value in values]
+                    ((bare,),) = self.look(
+                        f"{sql} WHERE c.{first} IS NULL{kept}", *(local if kept else ())
+                    )
                     assert bare == 0, f"{self.name}.{kept_table.name}: {bare} without a {other}"
             else:
                 ((rows,),) = self.look(f"SELECT count(*) FROM {kept_table.quoted}")
@@ -191,6 +206,7 @@ def make_site(
     before: Callable[[Any], object] = lambda _connection: None,
     only: tuple[str, ...] = (),
     exclude: tuple[str, ...] = (),
+    preset: str | None = None,
     **options: Any,
 ) -> Site:
     """A new site in a folder of its own; a SQLite file there unless `url` names a database.
@@ -213,6 +229,7 @@ def make_site(
         database=address,
         only=only,
         exclude=exclude,
+        preset=preset,
         environment={},
     )
     initialise(settings, dry_run=False, progress=lambda _text: None)
@@ -235,6 +252,8 @@ def connect(url: str, *, new: bool = False) -> Any:
         # The application may lose its last second in a power cut; tests gain most of theirs.
         connection.execute("PRAGMA synchronous = OFF")
         return connection
+    if url.startswith("postgresql"):
+        return _postgresql(url)
     import pymysql
     from sqlalchemy.engine import make_url
 
@@ -248,6 +267,48 @@ def connect(url: str, *, new: bool = False) -> Any:
         charset="utf8mb4",
         autocommit=True,
     )
+
+
+def _postgresql(url: str) -> Any:
+    import psycopg
+    from psycopg.adapt import Dumper
+    from psycopg.types.string import TextLoader
+
+    class Number(Dumper):
+        """Of no type, so that the same program can say 1 to a boolean column, too."""
+
+        def dump(self, obj: Any) -> bytes:
+            return str(obj).encode()
+
+    class Padded(TextLoader):
+        """A CHAR as the other engines show it: without the blanks that fill it."""
+
+        def load(self, data: Any) -> Any:
+            return str(super().load(data)).rstrip(" ")
+
+    connection = psycopg.connect(url.replace("+psycopg", "", 1), autocommit=True)
+    connection.adapters.register_dumper(int, Number)
+    connection.adapters.register_loader("bpchar", Padded)
+    return connection
+
+
+def set_rule(site: Site, table: str, columns: Sequence[str], rule: UniqueRule) -> None:
+    """What becomes of clashes in a unique key, as a preset would have said."""
+    plan = site.replica.plan
+    keys = tuple(
+        replace(key, rule=rule) if key.columns == tuple(columns) else key
+        for key in plan.by_name[table].unique_keys
+    )
+    assert keys != plan.by_name[table].unique_keys, f"no such key, or it has that rule: {columns}"
+    tables = tuple(
+        replace(one, unique_keys=keys) if one.name == table else one for one in plan.tables
+    )
+    with site.replica.database.write() as tx:
+        tx.execute(
+            f"UPDATE syncnode_setting SET value={tx.mark} WHERE name='plan'",
+            (replace(plan, tables=tables).to_json(),),
+        )
+    site.reopen()
 
 
 def one_network(*sites: Site) -> None:

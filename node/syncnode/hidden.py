@@ -4,7 +4,9 @@ One place for the deleted (their last image, so that a revival brings back the w
 parked (rows that cannot be written here now), the rows of tables without a primary key (whose
 copies in the table cannot be told apart), and cells stamped in the future. They have lsn and
 dots as all others and are part of every delta. A deleted row that stays in its table because a
-shown row refers to it is marked `held`; its state stays in table and clock.
+shown row refers to it is marked `held`; its state stays in table and clock. Of an `altered` row the
+table shows something else than is replicated, a mark in a unique value for example; the replicated
+state stands here (rule A6).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,6 +23,10 @@ PARKED = "parked"
 SHOWN = "shown"
 HELD = "held"
 ASIDE = "aside"
+ALTERED = "altered"
+
+STATE_HERE = frozenset({PARKED, ALTERED})
+"""Rows that their table may show as something else than what is replicated."""
 
 
 @dataclass(slots=True)
@@ -28,10 +34,11 @@ class HiddenRow:
     """A row that stands in `syncnode_row`.
 
     Attributes:
-        place: DEAD, PARKED, SHOWN or HELD.
+        place: DEAD, PARKED, SHOWN, HELD or ALTERED.
         row: Its replicated state; empty for HELD.
         reason, detail: Why it is parked, in a word and in a sentence.
         waits: Number of the table, and the key, of the row that it waits for.
+        local: The local key under which the table showed the row last, if it has such a key.
     """
 
     place: str
@@ -41,6 +48,7 @@ class HiddenRow:
     detail: str | None = None
     waits: tuple[int, RowKey | None] | None = None
     since_ms: int = 0
+    local: int | None = None
 
 
 class HiddenRows:
@@ -76,8 +84,9 @@ class HiddenRows:
             part = keys[start : start + KEYS_PER_QUERY]
             marks = ", ".join([self._mark] * len(part))
             for line in self._tx.rows(
-                "SELECT row_key, place, lsn, state, reason, detail, waits_tbl, waits_key, since_ms "
-                f"FROM syncnode_row WHERE tbl={self._mark} AND aside=0 AND row_key IN ({marks})",
+                "SELECT row_key, place, lsn, state, reason, detail, waits_tbl, waits_key, "
+                f"since_ms, local_key FROM syncnode_row WHERE tbl={self._mark} AND aside=0 "
+                f"AND row_key IN ({marks})",
                 [table, *part],
             ):
                 found[RowKey(bytes(line[0]))] = self._hidden(line[1:])
@@ -148,10 +157,34 @@ class HiddenRows:
             (line[0], RowKey(bytes(line[1]))): self._hidden(line[2:])
             for line in self._tx.rows(
                 "SELECT r.tbl, r.row_key, r.place, r.lsn, r.state, r.reason, r.detail, "
-                "r.waits_tbl, r.waits_key, r.since_ms FROM syncnode_row r "
+                "r.waits_tbl, r.waits_key, r.since_ms, r.local_key FROM syncnode_row r "
                 "WHERE r.place='parked' AND r.reason='missing parent' AND EXISTS "
                 "(SELECT 1 FROM syncnode_row p WHERE p.place='parked' AND p.tbl=r.waits_tbl "
                 f"AND (r.waits_key IS NULL OR p.row_key=r.waits_key)) ORDER BY r.lsn LIMIT {limit}"
+            )
+        }
+
+    def contested(self, table: int, *, limit: int) -> list[RowKey]:
+        """Rows of a table whose unique values are, or were, another row's too, oldest first."""
+        return [
+            RowKey(bytes(key))
+            for (key,) in self._tx.rows(
+                f"SELECT row_key FROM syncnode_row WHERE tbl={self._mark} AND (place='altered' "
+                "OR (place='parked' AND reason='unique clash')) "
+                f"ORDER BY lsn LIMIT {limit}",
+                (table,),
+            )
+        ]
+
+    def orphaned(self, table: int, *, limit: int) -> dict[RowKey, HiddenRow]:
+        """Rows of a table that are parked for want of a parent."""
+        return {
+            RowKey(bytes(line[0])): self._hidden(line[1:])
+            for line in self._tx.rows(
+                "SELECT row_key, place, lsn, state, reason, detail, waits_tbl, waits_key, "
+                f"since_ms, local_key FROM syncnode_row WHERE tbl={self._mark} AND place='parked' "
+                f"AND reason='missing parent' ORDER BY lsn LIMIT {limit}",
+                (table,),
             )
         }
 
@@ -194,10 +227,12 @@ class HiddenRows:
         }
 
     def held(self) -> list[tuple[int, RowKey]]:
+        """Deleted rows that stand in their tables since others refer to them."""
         return [
             (table, RowKey(bytes(key)))
             for table, key in self._tx.rows(
-                "SELECT tbl, row_key FROM syncnode_row WHERE place='held' ORDER BY tbl, row_key"
+                "SELECT tbl, row_key FROM syncnode_row WHERE place='held' "
+                "OR (place='altered' AND reason='held') ORDER BY tbl, row_key"
             )
         ]
 
@@ -266,7 +301,7 @@ class HiddenRows:
     # Inside
 
     def _hidden(self, line: Sequence[object]) -> HiddenRow:
-        place, lsn, state, reason, detail, waits_table, waits_key, since = line
+        place, lsn, state, reason, detail, waits_table, waits_key, since, local = line
         row = Row()
         if place != HELD:
             assert isinstance(state, bytes | bytearray | memoryview), "a state is bytes"
@@ -283,13 +318,14 @@ class HiddenRows:
             str(detail) if detail is not None else None,
             waits,
             int(str(since)),
+            local if isinstance(local, int) else None,
         )
 
     def _insert(self, table: int, key: RowKey, slot: int, hidden: HiddenRow, state: bytes) -> None:
         waits_table, waits_key = hidden.waits or (None, None)
         self._tx.execute(
             "INSERT INTO syncnode_row (tbl, row_key, aside, place, lsn, state, reason, detail, "
-            f"waits_tbl, waits_key, since_ms) VALUES ({', '.join([self._mark] * 11)})",
+            f"waits_tbl, waits_key, since_ms, local_key) VALUES ({', '.join([self._mark] * 12)})",
             (
                 table,
                 key,
@@ -302,6 +338,7 @@ class HiddenRows:
                 waits_table,
                 waits_key,
                 hidden.since_ms,
+                hidden.local,
             ),
         )
 

@@ -1,16 +1,17 @@
 """Cuts chunks of a delta: reads what changed in lsn order and leaves out what a peer has."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import compress
 from typing import Any
 
-from syncnode.hidden import HiddenRows
+from syncnode.hidden import STATE_HERE, HiddenRows
 from syncnode.sidecar import Sidecar
-from syncnode.table import Table
+from syncnode.table import Clock, StoredRow, Table
 from syncproto.codec import decode_cells
 from syncproto.delta import Block, Chunk, blocks_of, start_lsn, uncovered
 from syncproto.frontier import Frontier, VersionVector
 from syncproto.identity import RowKey
-from syncproto.row import Delete, Row, Stamp
+from syncproto.row import Delete, Reference, Row, Stamp
 
 _Part = tuple[tuple[str, ...], Stamp, dict[int, Stamp], Delete | None]
 """The columns of a row that a peer lacks, their usual stamp, others by place, and its delete."""
@@ -93,15 +94,52 @@ class Reader:
         if not rows:
             return []
         if self._hidden.some(table.number):
-            # Of a parked row the table shows something else than is replicated (rule A6).
+            # Of these the table shows something else than is replicated (rule A6).
             keys = [RowKey(bytes(row[4])) for row in rows]
-            parked = {
+            elsewhere = {
                 key
                 for key, hidden in self._hidden.get(table.number, keys).items()
-                if hidden.place == "parked"
+                if hidden.place in STATE_HERE
             }
-            rows = [row for row, key in zip(rows, keys, strict=True) if key not in parked]
+            rows = [row for row, key in zip(rows, keys, strict=True) if key not in elsewhere]
         values = table.wire_rows(rows)
+        if not table.conditional:
+            return self._blocks(table, base, rows, values)
+        # A column of references holds nothing else in a block, so these rows go by themselves.
+        referring = [any(type(value) is Reference for value in line) for line in values]
+        plain = [not refers for refers in referring]
+        found = self._referring(table, base, compress(rows, referring), compress(values, referring))
+        rest, lines = list(compress(rows, plain)), list(compress(values, plain))
+        return [*found, *(self._blocks(table, base, rest, lines) if rest else ())]
+
+    def _referring(
+        self,
+        table: Table,
+        base: VersionVector,
+        rows: Iterable[tuple[Any, ...]],
+        values: Iterable[tuple[Any, ...]],
+    ) -> Sequence[Block]:
+        """Rows in which a value is a reference, since another column says so."""
+        lacking = []
+        for (_, hlc, number, seq, key, cells), wire in zip(
+            (row[:6] for row in rows), values, strict=True
+        ):
+            edited: tuple[dict[str, Stamp], Delete | None] = ({}, None)
+            if cells is not None:
+                edited = decode_cells(bytes(cells), self._sidecar.origin_of)
+            clock = Clock(RowKey(bytes(key)), self._stamp(hlc, number, seq), *edited)
+            part = uncovered(table.row_of(StoredRow((), clock, wire)), base)
+            if part is not None:
+                lacking.append((table.name, clock.key, part))
+        return blocks_of(lacking)
+
+    def _blocks(
+        self,
+        table: Table,
+        base: VersionVector,
+        rows: list[tuple[Any, ...]],
+        values: Sequence[tuple[Any, ...]],
+    ) -> list[Block]:
         whole = Block(table.name, table.columns, table.references)
         parts: dict[tuple[str, ...], Block] = {table.columns: whole}
         covered = self._covered(base)

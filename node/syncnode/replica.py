@@ -14,7 +14,9 @@ from syncnode.anchor import Anchor, Anchored
 from syncnode.apply import Applier
 from syncnode.database import Database, Transaction
 from syncnode.dialects.base import Mode
-from syncnode.hidden import HELD, PARKED, HiddenRow, HiddenRows
+from syncnode.dismissals import OPEN
+from syncnode.hidden import HELD, PARKED, STATE_HERE, HiddenRow, HiddenRows
+from syncnode.home import HOME, home_text
 from syncnode.machine import THIS_MACHINE
 from syncnode.reading import Reader
 from syncnode.references import Referrers, inbound_keys
@@ -29,10 +31,13 @@ from syncnode.renewals import (
     read_renewals,
     with_one_more,
 )
+from syncnode.repairing import SETTING as REPAIRS
+from syncnode.repairing import Rewriting, with_repair
 from syncnode.schema.plan import SchemaPlan
 from syncnode.seal import NotPlain, Sealer
 from syncnode.sidecar import Sidecar, load_plan
 from syncnode.table import Origins, Table
+from syncnode.taking import Taking
 from syncnode.trace import phase
 from syncproto.clock import SKEW_MS_MAX, latest_acceptable, milliseconds
 from syncproto.codec import decode_cells, decode_chunk, encode_chunk
@@ -41,6 +46,7 @@ from syncproto.errors import LimitExceededError, StoreError
 from syncproto.frontier import Frontier
 from syncproto.frontier_blob import decode_frontier, encode_frontier
 from syncproto.identity import Dot, Origin, RowKey, SiteId
+from syncproto.merge import Conflict
 from syncproto.memory import forgotten, redotted
 from syncproto.replica import Receipt, Standing
 
@@ -106,7 +112,7 @@ class DatabaseReplica:
         self._heard: dict[SiteId, tuple[Frontier, int]] = {}  # of that, what is not written down
         with database.read() as tx:
             self.plan: SchemaPlan = load_plan(tx)
-            inbound = inbound_keys(tx, database.dialect)
+            inbound = inbound_keys(tx, database.dialect, self.plan)
         self.tables: Mapping[int, Table] = {
             plan.number: Table(plan, self.plan, database.dialect) for plan in self.plan.tables
         }
@@ -284,6 +290,7 @@ class DatabaseReplica:
             book.save()
             seq, lsn, hlc = book.frontier.seq(book.origin), book.lsn, book.hlc
             if self._anchor is not None:
+                book.set(HOME, home_text(tx, self.database, self._anchor.path))
                 # Before the commit: a database behind its anchor only renews once more.
                 self._anchor.begin(
                     site=book.settings["site"],
@@ -447,17 +454,18 @@ class DatabaseReplica:
     # Coming to rest after local changes
 
     def _unsettled(self, tx: Transaction) -> bool:
-        """Rows are parked, held or kept aside."""
+        """Rows are parked, held, altered or kept aside."""
         return (
             tx.value(
-                "SELECT 1 FROM syncnode_row WHERE place IN ('parked', 'held', 'aside') LIMIT 1"
+                "SELECT 1 FROM syncnode_row "
+                "WHERE place IN ('parked', 'held', 'altered', 'aside') LIMIT 1"
             )
             is not None
         )
 
     def _unshown(self, tx: Transaction) -> int:
-        """How many rows are parked or kept aside."""
-        count = "SELECT count(*) FROM syncnode_row WHERE place IN ('parked', 'aside')"
+        """How many rows are parked, and not dismissed, or kept aside."""
+        count = f"SELECT count(*) FROM syncnode_row r WHERE r.place='aside' OR {OPEN}"
         return int(tx.value(count))
 
     def _empty(self, tx: Transaction) -> bool:
@@ -488,6 +496,55 @@ class DatabaseReplica:
                 applier.finish()
             book.save()
 
+    # What people decide
+
+    def take(
+        self, conflict: Conflict, *, force: bool, and_then: Callable[[Sidecar], object]
+    ) -> str | None:
+        """Write the value that lost, as the application would; `and_then` is done in the same
+        transaction. Returns what else should be known, in a sentence.
+
+        Raises:
+            NotTaken: It cannot be taken, and nothing was changed.
+        """
+        self.seal()
+        with self.database.write() as tx:
+            book = self._load(tx)
+            hidden = HiddenRows(book)
+            sealer = self._sealer(book, hidden)
+            sealer.seal(single_read=tx.dialect.name != "sqlite")
+            taking = Taking(book, hidden, sealer, self.tables, self._referrers)
+            note = taking.take(conflict, force=force)
+            and_then(book)
+            book.save()
+        self.seal()
+        return note
+
+    def retry(self, rows: Mapping[int, list[RowKey]]) -> None:
+        """Try once more to write these parked rows, by number of their table."""
+        self.seal()
+        self._settle(rows)
+
+    def write_again(self, rewrite: Callable[[Rewriting], object]) -> None:
+        """Changes of our own that no trigger saw, as one changeset that is marked as a repair:
+        `rewrite` gives rows their new states, or seals what stands in the tables."""
+        self.seal()
+        with self.database.write() as tx:
+            book = self._load(tx)
+            hidden = HiddenRows(book)
+            sealer = self._sealer(book, hidden)
+            sealer.seal(single_read=tx.dialect.name != "sqlite")
+            applier = self._applier(book, hidden, sealer)
+            dot, wall_ms = book.open_changeset(self._nonce()), self._wall_ms()
+            try:
+                rewrite(Rewriting(applier, sealer, book, hidden, dot, wall_ms))
+                applier.settle(sealer.sealed_keys)
+            finally:
+                applier.finish()
+            book.close_changeset(wall_ms)
+            book.set(REPAIRS, with_repair(book.settings, dot))
+            book.save()
+
     # A new incarnation
 
     def _renew(self, book: Sidecar, incarnation: int, common_seq: int) -> None:
@@ -511,7 +568,11 @@ class DatabaseReplica:
         for table in self.tables.values():
             if table.plan.key_kind == "none":
                 continue
-            for key in self._clocked(book.tx, table, first, upto):
+            clocked = self._clocked(book.tx, table, first, upto)
+            elsewhere = hidden.get(table.number, clocked)
+            for key in clocked:
+                if key in elsewhere and elsewhere[key].place in STATE_HERE:
+                    continue  # its state is not what the table shows: below
                 pk = table.find(book.tx, [key]).get(key)
                 if pk is None:
                     continue
@@ -529,7 +590,7 @@ class DatabaseReplica:
                 sealer.put_hidden(
                     self.tables[number],
                     key,
-                    HiddenRow(here.place, again, 0, here.reason, here.detail, here.waits),
+                    replace(here, row=again),
                     row,
                 )
         m = book.tx.mark

@@ -11,7 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from syncnode.hidden import DEAD, HELD, PARKED, SHOWN, HiddenRow, HiddenRows
+from syncnode.capture import USERS_IN_JOURNAL, parse_key
+from syncnode.conditional import decided_by, referring
+from syncnode.hidden import DEAD, HELD, SHOWN, STATE_HERE, HiddenRow, HiddenRows
 from syncnode.sidecar import Sidecar
 from syncnode.table import Clock, Key, Origins, StoredRow, Table
 from syncproto.clock import BASELINE_HLC, stamped_after
@@ -22,7 +24,7 @@ from syncproto.frontier import Entry
 from syncproto.identity import Dot, RowKey
 from syncproto.keys import canonical_uuids, copy_key
 from syncproto.merge import lost, merged, same_value
-from syncproto.row import EMPTY, Cell, Row, Stamp, Value, deletion
+from syncproto.row import EMPTY, Cell, Row, Stamp, Value, deletion, written
 from syncproto.sums import row_sum, same_stamp_sum, sum_of
 
 LINES_PER_STEP = 20_000  # journal lines held in memory at once
@@ -207,6 +209,16 @@ class Sealer:
             self._sidecar.changeset = None
         return count
 
+    def seal_rows(self, touched: dict[int, dict[Key, Touched]]) -> None:
+        """Seal rows that stand here and have no clock, by table's number and primary key, under
+        the changeset that is open: no line of the journal names them."""
+        step = _Step(touched=touched)
+        self._images = {}
+        while step.touched:
+            for number in self._order:
+                if rows := step.touched.pop(number, {}):
+                    self._seal_table(self._tables[number], rows, step)
+
     # Reading the journal
 
     @property
@@ -220,6 +232,8 @@ class Sealer:
             keys = ", ".join(f"k{index + 1}" for index in range(self._widest))
         else:
             keys = "k1, kx"
+        if self._tx.dialect.name in USERS_IN_JOURNAL:
+            keys += ", usr"
         return self._tx.rows(
             f"SELECT id, tbl, op, ms, rk, {masks}, {keys} FROM syncnode_journal "
             f"WHERE id>{self._tx.mark} ORDER BY id LIMIT {LINES_PER_STEP}",
@@ -231,12 +245,12 @@ class Sealer:
             return tuple(fields[: len(table.plan.primary_key)])
         if fields[0] is not None:
             return (fields[0],)
-        from syncnode.capture.mysql import parse_key
-
-        return parse_key(table.plan, fields[1])
+        return parse_key(table.plan, fields[1], self._tx.dialect.name)
 
     def _step(self, lines: list[tuple[Any, ...]], *, single_read: bool = False) -> None:
         step = _Step()
+        if self._tx.dialect.name in USERS_IN_JOURNAL:
+            self._sidecar.users.update(line[-1] for line in lines if line[-1] is not None)
         # Reading the journal again shows the same lines only within one snapshot (rule A5).
         plain = set() if single_read else self._plain_inserts(lines)
         for line in lines:
@@ -460,7 +474,7 @@ class Sealer:
             for key in missing:
                 del rows[key]
         for table, key, clock, rows_of, touched in gone:
-            self._put_dead(table, clock.key, rows_of, touched.ms, step)
+            self._put_dead(table, clock.key, key, rows_of, touched.ms, step)
             table.delete_clocks(self._tx, [key])
 
     def _clocks(self, table: Table, keys: list[Key]) -> dict[Key, Clock]:
@@ -478,14 +492,14 @@ class Sealer:
     def _last(
         self, table: Table, clock: Clock, image: Sequence[Any], touched: Touched
     ) -> tuple[Row, Row]:
-        """The row as it was sealed last and as it last stood; what is parked of it counts, not
-        what the table showed.
+        """The row as it was sealed last and as it last stood; what is replicated of it counts,
+        not what the table showed.
 
         What was changed shortly before the row went is no value of an older dot.
         """
         shown = row = table.row_of(StoredRow((), clock, tuple(image)))
         parked = self._hidden.get(table.number, [clock.key]).get(clock.key)
-        if parked is not None and parked.place == PARKED:
+        if parked is not None and parked.place in STATE_HERE:
             row = parked.row
         dot = self._dot
         stamp = Stamp(stamped_after(row.hlc, wall_ms=touched.ms), dot.origin, dot.seq)
@@ -495,23 +509,28 @@ class Sealer:
         return row, merged(row, Row(changed)) if changed else row
 
     def _marked(self, table: Table, touched: Touched) -> set[str]:
-        """The columns whose bits are set."""
-        return {
+        """The columns whose bits are set, and those whose values mean something else by them."""
+        found = {
             column.name
             for index, column in enumerate(table.plan.columns)
             if touched.columns >> index & 1 and column.name in table.place
         }
+        for name, condition in table.conditional.items():
+            deciding = condition.column if condition.by is None else condition.by
+            if deciding in found:
+                found.add(name)
+        return found
 
     def _put_dead(
-        self, table: Table, key: RowKey, rows: tuple[Row, Row], ms: int, step: _Step
+        self, table: Table, key: RowKey, pk: Key, rows: tuple[Row, Row], ms: int, step: _Step
     ) -> None:
         old, row = rows
         step.before[table.number, key] = row
         dot = self._dot
         stamp = Stamp(stamped_after(row.hlc, wall_ms=ms), dot.origin, dot.seq)
-        dead = deletion(row, stamp)
+        dead = deletion(row, stamp, wins=table.deletes_win)
         self.removed = True
-        self.put_hidden(table, key, HiddenRow(DEAD, dead), old)
+        self.put_hidden(table, key, HiddenRow(DEAD, dead, local=table.local_of(pk)), old)
 
     def put_hidden(self, table: Table, key: RowKey, hidden: HiddenRow, old: Row) -> None:
         hidden.lsn = self._sidecar.next_lsn(table.name)
@@ -525,6 +544,7 @@ class Sealer:
 
     def _seal_table(self, table: Table, rows: dict[Key, Touched], step: _Step) -> None:
         dot = self._dot
+        self._redecide(table, rows, step)
         fresh: list[tuple[StoredRow, Touched]] = []
         lines: list[tuple[Any, ...]] = []
         for stored in table.by_pk(self._tx, list(rows), self._origins):
@@ -624,7 +644,7 @@ class Sealer:
         clock = stored.clock
         assert clock is not None, "an update is of a known row"
         hidden = self._hidden.get(table.number, [clock.key]).get(clock.key)
-        if hidden is not None and hidden.place == PARKED:
+        if hidden is not None and hidden.place in STATE_HERE:
             self._update_parked(table, stored, touched, hidden)
             return None
         if (
@@ -644,11 +664,12 @@ class Sealer:
         changed |= self._never_sent(table, clock.key)
         dot = self._dot
         stamp = Stamp(stamped_after(row.hlc, wall_ms=touched.ms), dot.origin, dot.seq)
-        cells = {name: Cell(stamp, row.cells[name].value) for name in changed}
+        values = {name: row.cells[name].value for name in changed}
         if hidden is not None and hidden.place == HELD:
             # Written again by someone who saw it: it is alive now, and needs no holding.
             self._hidden.remove(table.number, clock.key)
-        return self._clock_line(table, stored.pk, clock.key, merged(row, Row(cells)), row)
+        outcome = written(row, values, stamp)
+        return self._clock_line(table, stored.pk, clock.key, outcome, row)
 
     def _edit_line(
         self, table: Table, pk: Key, clock: Clock, changed: set[str], ms: int
@@ -698,7 +719,8 @@ class Sealer:
     def _update_parked(
         self, table: Table, stored: StoredRow, touched: Touched, hidden: HiddenRow
     ) -> None:
-        """An edit of what the table still shows, over a state that could not be written."""
+        """An edit of what the table shows, over a state that could not be written or is shown
+        otherwise."""
         clock = stored.clock
         assert clock is not None, "an update is of a known row"
         shown = table.row_of(stored)
@@ -707,8 +729,8 @@ class Sealer:
             return
         dot = self._dot
         stamp = Stamp(stamped_after(hidden.row.hlc, wall_ms=touched.ms), dot.origin, dot.seq)
-        cells = {name: Cell(stamp, shown.cells[name].value) for name in changed}
-        old, hidden.row = hidden.row, merged(hidden.row, Row(cells))
+        values = {name: shown.cells[name].value for name in changed}
+        old, hidden.row = hidden.row, written(hidden.row, values, stamp)
         self.put_hidden(table, clock.key, hidden, old)
 
     def _split(self, table: Table, stored: StoredRow, touched: Touched, step: _Step) -> None:
@@ -719,7 +741,7 @@ class Sealer:
         if touched.image is not None:
             values = self._images.get((table.number, touched.image), stored.values)
         rows_of = self._last(table, clock, values, touched)
-        self._put_dead(table, clock.key, rows_of, touched.ms, step)
+        self._put_dead(table, clock.key, stored.pk, rows_of, touched.ms, step)
         table.delete_clocks(self._tx, [stored.pk])
         self._repoint(table, stored.pk, touched.ms, step)
 
@@ -741,10 +763,39 @@ class Sealer:
                     f"WHERE {child.dialect.quote(column)}={self._tx.mark}",
                     (local,),
                 ):
-                    rows = step.touched.setdefault(child.number, {})
-                    touched = rows.setdefault(tuple(key), Touched())
-                    touched.ms = max(touched.ms, ms)
-                    touched.columns |= 1 << bit
+                    self._touch(step, child, tuple(key), bit, ms)
+        for child in self._tables.values():
+            for column, condition in child.conditional.items():
+                if table.name in condition.targets:
+                    says = referring(child, column, table.name)
+                    self._touch_all(step, child, column, ms, says, (local,))
+
+    def _touch_all(
+        self, step: _Step, child: Table, column: str, ms: int, where: str, values: Key
+    ) -> None:
+        """A column of the rows of a table that fulfil a condition is changed now."""
+        bit = [one.name for one in child.plan.columns].index(column)
+        keys = ", ".join(f"c.{child.dialect.quote(name)}" for name in child.plan.primary_key)
+        for key in self._tx.rows(f"SELECT {keys} FROM {child.quoted} c WHERE {where}", values):
+            self._touch(step, child, tuple(key), bit, ms)
+
+    def _touch(self, step: _Step, table: Table, key: Key, bit: int, ms: int) -> None:
+        touched = step.touched.setdefault(table.number, {}).setdefault(key, Touched())
+        touched.ms = max(touched.ms, ms)
+        touched.columns |= 1 << bit
+
+    def _redecide(self, table: Table, rows: Mapping[Key, Touched], step: _Step) -> None:
+        """Rows of this table say what values of other tables mean; where they say something else
+        now, those values are written anew."""
+        deciding = decided_by(table, self._tables.values())
+        if not deciding:
+            return
+        for index, one in enumerate(table.plan.columns):
+            for child, column, by in deciding.get(one.name, ()):
+                for key, touched in rows.items():
+                    if touched.columns >> index & 1:
+                        where = f"c.{child.dialect.quote(by)}={self._tx.mark}"
+                        self._touch_all(step, child, column, touched.ms, where, key)
 
     def _reinsert(
         self,
@@ -758,28 +809,22 @@ class Sealer:
         """An insert of a key that had a row: a REPLACE, a revival, or what waits parked."""
         dot = self._dot
         before = step.before.get((table.number, key))
-        values = table.values_of(stored.values)
+        values = dict(zip(table.columns, table.values_of(stored.values), strict=True))
         if before is not None:
             # Deleted and inserted in this very changeset: an edit of what differs.
             floor = hidden.row.hlc
             stamp = Stamp(stamped_after(floor, wall_ms=touched.ms), dot.origin, dot.seq)
-            cells = {
-                name: Cell(stamp, value)
-                for name, value in zip(table.columns, values, strict=True)
+            changed = {
+                name: value
+                for name, value in values.items()
                 if name not in before.cells or not same_value(before.cells[name].value, value)
             }
-            row = Row({**before.cells, **cells}, before.delete)
+            row = written(before, changed, stamp)
             if not row.alive:
-                row = Row(
-                    {n: Cell(stamp, v) for n, v in zip(table.columns, values, strict=True)},
-                    before.delete,
-                )
+                row = written(before, values, stamp)
         else:
             stamp = Stamp(stamped_after(hidden.row.hlc, wall_ms=touched.ms), dot.origin, dot.seq)
-            cells = {
-                name: Cell(stamp, value) for name, value in zip(table.columns, values, strict=True)
-            }
-            row = merged(hidden.row, Row(cells))
+            row = written(hidden.row, values, stamp)
         self._hidden.remove(table.number, key)
         number = self._sidecar.number(dot.origin)
         table.insert_clocks(
@@ -831,8 +876,8 @@ class Sealer:
     ) -> None:
         typed = table.values_of(values)
         key = copy_key(table.name, table.named(values), ordinal)
-        cells = {n: Cell(stamp, v) for n, v in zip(table.columns, typed, strict=True)}
-        self.put_hidden(table, key, HiddenRow(SHOWN, merged(old, Row(cells))), old)
+        row = written(old, dict(zip(table.columns, typed, strict=True)), stamp)
+        self.put_hidden(table, key, HiddenRow(SHOWN, row), old)
 
     def _seal_copies(
         self,
@@ -876,7 +921,7 @@ class Sealer:
                 key = copy_key(table.name, name, ordinal)
                 row = self._hidden.get(table.number, [key])[key].row
                 stamp = Stamp(stamped_after(row.hlc, wall_ms=ms), dot.origin, dot.seq)
-                dead = copies.free[ordinal] = deletion(row, stamp)
+                dead = copies.free[ordinal] = deletion(row, stamp, wins=table.deletes_win)
                 self.removed = True
                 self.put_hidden(table, key, HiddenRow(DEAD, dead), row)
 
@@ -896,16 +941,11 @@ class Sealer:
 
     def _copies_standing(self, table: Table, identifier: int) -> int:
         """How many rows of the table equal the image of this journal line, byte by byte."""
-        quote, lite = table.dialect.quote, table.dialect.name == "sqlite"
-        same = []
-        for column in table.plan.stored:
-            name = quote(column.name)
-            if lite:
-                same.append(f"t.{name} COLLATE BINARY IS i.{name}")
-            elif column.kind == "text":
-                same.append(f"BINARY t.{name} <=> BINARY i.{name}")
-            else:
-                same.append(f"t.{name} <=> i.{name}")
+        quote = table.dialect.quote
+        same = [
+            table.dialect.same_bytes(column, f"t.{quote(column.name)}", f"i.{quote(column.name)}")
+            for column in table.plan.stored
+        ]
         count: int = self._tx.value(
             f"SELECT COUNT(*) FROM syncnode_trash_{table.number} i JOIN {table.quoted} t "
             f"ON {' AND '.join(same)} WHERE i.syncnode_journal_id={self._tx.mark}",

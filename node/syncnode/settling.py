@@ -7,7 +7,8 @@ removes deleted ones, and it ends.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from syncnode.hidden import DEAD, HELD, PARKED, HiddenRow
+from syncnode.clashes import Clashes
+from syncnode.hidden import ALTERED, DEAD, HELD, PARKED, HiddenRow
 from syncnode.knots import (
     CLASHING_ROWS_MAX,
     WAITING_ROWS_MAX,
@@ -19,7 +20,6 @@ from syncnode.knots import (
     parents_by_value,
     placeholders,
 )
-from syncnode.revivals import Revivals
 from syncnode.table import Key, Table
 from syncnode.writing import Refusal, Wanted
 from syncproto.clock import stamped_after
@@ -31,7 +31,7 @@ RETRIED_ROWS_MAX = 5_000  # parked rows of one reason tried again in one round
 ROUNDS_MAX = 1_000  # rounds of releasing parked rows; each round writes at least one row
 
 
-class Settler(Revivals):
+class Settler(Clashes):
     """Brings what was decided to rest; see `Writer` for what it is made of."""
 
     def settle(self, touched: Mapping[int, Iterable[RowKey]] | None = None) -> None:
@@ -44,6 +44,7 @@ class Settler(Revivals):
         for number, keys in (touched or {}).items():
             self._appeared.setdefault(number, set()).update(keys)
             self._vacated.add(number)
+            self._stirred.add(number)
             # Parked rows that the application has edited may fit now.
             edited = self._hidden.get(number, list(keys))
             for key in sorted(key for key, row in edited.items() if row.place == PARKED):
@@ -52,7 +53,7 @@ class Settler(Revivals):
             progress = self._delete_rows()
             progress = self._release_held() or progress
             progress = self._retry_parked() or progress
-            if progress or self._untie() or self._hold_deletes():
+            if progress or self._untie() or self._decide_clashes() or self._hold_deletes():
                 continue
             if not self._take_back_renamed():
                 break
@@ -106,7 +107,7 @@ class Settler(Revivals):
         """Show the row with its last values, since table and clock hold the state of the held."""
         self._update_many(table, [wanted])
         here = self._hidden.get(table.number, [wanted.key]).get(wanted.key)
-        if here is not None and here.place == PARKED:
+        if here is not None and (here.place == PARKED or here.reason == "held"):
             return
         self._hidden.put(
             table.number, wanted.key, HiddenRow(HELD, EMPTY, 0, since_ms=self._wall_ms)
@@ -120,7 +121,8 @@ class Settler(Revivals):
             table = self._tables[number]
             wanted = self._ours(table, [key])[key]
             if wanted.shown is None or wanted.row.alive:
-                self._hidden.remove(number, key)
+                if wanted.hidden is not None and wanted.hidden.place != ALTERED:
+                    self._hidden.remove(number, key)
                 continue
             if self._delete(table, wanted):
                 progress = True
@@ -155,9 +157,9 @@ class Settler(Revivals):
         for number, keys in appeared.items():
             again.update(self._hidden.waiting_for(number, sorted(keys)))
         vacated, self._vacated = self._vacated, set()
+        self._stirred |= vacated | appeared.keys()
         if vacated:
             tables, limit = sorted(vacated), RETRIED_ROWS_MAX
-            again.update(self._hidden.parked(limit=limit, tables=tables, reason="unique clash"))
             again.update(self._hidden.waiting_in(tables, limit=limit))
             referred = self._hidden.parked(limit=limit, reason="still referred to")
             again.update(name for name in referred if name not in self._taken_back)
@@ -206,7 +208,7 @@ class Settler(Revivals):
             ),
         )
         with self._deferred(bool(free)):
-            for node in free:
+            for node in self._children_first(free):
                 table, wanted = dead[node]
                 self._delete(table, wanted, alone=False)
         gone = set(free)

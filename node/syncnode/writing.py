@@ -6,13 +6,25 @@ columns, and what the engine refuses becomes a parked row instead of an error.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from syncnode.conditional import leads_elsewhere
 from syncnode.dialects.base import Unfit
-from syncnode.hidden import DEAD, HELD, PARKED, SHOWN, HiddenRow, HiddenRows
+from syncnode.hidden import (
+    ALTERED,
+    DEAD,
+    HELD,
+    PARKED,
+    SHOWN,
+    STATE_HERE,
+    HiddenRow,
+    HiddenRows,
+)
 from syncnode.knots import Ahead
+from syncnode.ladder import Ladder
 from syncnode.references import DeadByValues, Inbound, Referrers, comparable, dead_by_values
+from syncnode.schema.local_rows import stays
 from syncnode.schema.plan import ForeignKey
 from syncnode.seal import Sealer, clock_fields
 from syncnode.sidecar import Sidecar
@@ -20,7 +32,7 @@ from syncnode.table import Key, Origins, StoredRow, Table
 from syncproto.errors import StoreError
 from syncproto.identity import RowKey
 from syncproto.merge import Conflict
-from syncproto.row import EMPTY, Reference, Row
+from syncproto.row import EMPTY, Reference, Row, Value
 from syncproto.sums import sum_of
 
 
@@ -42,6 +54,7 @@ class Wanted:
         old: The state before, for the table's sum.
         shown: What the table shows of it now; None if it shows nothing.
         hidden: What stands in `syncnode_row`, if anything.
+        instead: By column what the table is to show instead of what is replicated.
     """
 
     key: RowKey
@@ -49,6 +62,17 @@ class Wanted:
     old: Row
     shown: StoredRow | None = None
     hidden: HiddenRow | None = None
+    instead: Mapping[str, Value] = field(default_factory=dict)
+
+    @property
+    def displayed(self) -> Row:
+        """The row as the table is to show it."""
+        if not self.instead:
+            return self.row
+        altered = {
+            name: self.row.cells[name]._replace(value=value) for name, value in self.instead.items()
+        }
+        return Row({**self.row.cells, **altered}, self.row.delete)
 
 
 class Renamed(NamedTuple):
@@ -92,6 +116,7 @@ class Writer:
         self._origins = origins
         self._sealer = sealer
         self._referrers = referrers
+        self._ladder = Ladder(referrers)
         self._tx = sidecar.tx
         self._wall_ms = wall_ms
         self._nonce = nonce
@@ -99,16 +124,20 @@ class Writer:
         self._skew_ms_max = skew_ms_max
         self._locals: dict[str, dict[RowKey, Any]] = {}
         self._next: dict[str, int] = {}
+        self._first: dict[str, int] = {}  # local keys from here on are given in this transaction
+        self._returned: set[tuple[int, int]] = set()  # and these, to rows that had them before
         self._forward: list[tuple[Table, RowKey, Key, dict[str, Reference]]] = []
         self._conflicts: list[Conflict] = []
         self._deletes: dict[tuple[int, RowKey], tuple[Table, Wanted]] = {}
         self._appeared: dict[int, set[RowKey]] = {}
         self._vacated: set[int] = set()
+        self._stirred: set[int] = set()  # tables whose rows changed: clashes are decided anew
         self._renamed: list[Renamed] = []
         self._taken_back: set[tuple[int, RowKey]] = set()
         self._rising: set[tuple[int, RowKey]] = set()
         self._dead_by_values: dict[tuple[int, tuple[str, ...]], DeadByValues] = {}
         self._applying = 0
+        self._written: set[int] = set()
         self.parked = 0
 
     # What a row needs: local keys and parents
@@ -122,14 +151,32 @@ class Writer:
         return found
 
     def _reserve(self, table: Table, count: int) -> int:
+        given = self._next.get(table.name)
+        start = self._tx.dialect.reserve(self._tx, table.plan, count, given)
+        self._next[table.name] = start + count
+        self._first.setdefault(table.name, start)
+        return start
+
+    def _local_key(self, table: Table, wanted: Wanted) -> int:
+        """For a row that appears: the local key that it had before, where nobody has it."""
+        local = wanted.hidden.local if wanted.hidden is not None else None
+        if local is None or not self._is_free(table, local):
+            return self._reserve(table, 1)
+        self._returned.add((table.number, local))
         start = self._next.get(table.name)
-        if start is not None and self._tx.dialect.name != "sqlite":
-            # The application draws from the same counter all the while.
-            start = max(start, self._tx.dialect.next_local_key(self._tx, table.plan))
         if start is None:
             start = self._tx.dialect.next_local_key(self._tx, table.plan)
-        self._next[table.name] = start + count
-        return start
+        self._next[table.name] = max(start, local + 1)
+        return local
+
+    def _is_free(self, table: Table, local: int) -> bool:
+        """No row of the table has this local key, nor will one in this transaction."""
+        given = local >= self._first.get(table.name, local + 1)
+        if given or (table.number, local) in self._returned or table.plan.local_key is None:
+            return False
+        column = table.dialect.quote(table.plan.local_key)
+        sql = f"SELECT 1 FROM {table.quoted} WHERE {column}={self._tx.mark}"
+        return self._tx.value(sql, (local,)) is None
 
     def _resolve(self, target: str, keys: Iterable[Any]) -> set[Any]:
         """Learn the local keys of these rows; returns those that are nowhere."""
@@ -145,15 +192,41 @@ class Writer:
                 self._hold(table, key, hidden)
         return {key for key in lacking if key not in known}
 
+    def _is_nothing(self, table: Table, name: str, key: Any) -> bool:
+        """Whether it is the 0 of a reference that nobody checks, and no row here has that number:
+        then 0 is what stands there at every site."""
+        if key is None or table.zeros.get(name) != key:
+            return False
+        parent = self._by_name[table.references[name]]
+        local = parent.dialect.quote(parent.plan.local_key or parent.plan.primary_key[0])
+        return self._tx.value(f"SELECT 1 FROM {parent.quoted} WHERE {local}=0") is None
+
+    def _children_first(self, rows: Iterable[tuple[int, Key]]) -> list[tuple[int, Key]]:
+        """Rows that are to go, so that only what is in a circle goes before what refers to it:
+        not every engine leaves all of its foreign keys unchecked for so long."""
+        places = {table.number: place for place, table in enumerate(self._order)}
+        return sorted(rows, key=lambda row: places[row[0]], reverse=True)
+
     def _hold(self, table: Table, key: RowKey, hidden: HiddenRow) -> bool:
         """Show a deleted row again since a row that stands refers to it (rule A4)."""
+        if self._asked_for(table, key, hidden.row):
+            return False
         applying = self._applying
         wanted = Wanted(key, hidden.row, hidden.row, None, hidden)
         refusal = self._show(table, wanted)
-        if refusal is None:
+        if refusal is not None and refusal.reason == "unique clash":
+            # Whoever stands for himself keeps the value; which marks it needs is decided later.
+            wanted.instead = self._ladder.marks(table, key, hidden.row)
+            if wanted.instead:
+                refusal = self._show(table, wanted)
+        if refusal is None and not wanted.instead:
             self._hidden.put(table.number, key, HiddenRow(HELD, EMPTY, 0, since_ms=self._wall_ms))
         self._write_to(applying)
         return refusal is None
+
+    def _asked_for(self, table: Table, key: RowKey, row: Row) -> bool:
+        """Whether a living row asks for a unique value of this one, though it is not shown."""
+        raise NotImplementedError
 
     def _without_parents(
         self, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...] | None]
@@ -228,7 +301,8 @@ class Writer:
             _, pending = self._deletes.get((table.number, key), (None, None))
             if pending is not None:
                 # Decided by an earlier chunk of this delta, and not carried out yet.
-                result[key] = Wanted(key, pending.row, pending.old, stored_row, here)
+                pending.shown, pending.hidden = stored_row, here
+                result[key] = pending
                 continue
             if here is not None and here.place != HELD:
                 row = here.row
@@ -262,7 +336,8 @@ class Writer:
         self._update_many(table, updates)
 
     def _is_held(self, wanted: Wanted) -> bool:
-        return wanted.hidden is not None and wanted.hidden.place == HELD
+        hidden = wanted.hidden
+        return hidden is not None and (hidden.place == HELD or hidden.reason == "held")
 
     def _show(
         self, table: Table, wanted: Wanted, ahead: list[Ahead] | None = None
@@ -272,16 +347,19 @@ class Writer:
         With `ahead` its local key is given already, and its parents may come after it; the row
         is added to the list, and the caller asks whether they came.
         """
-        row = wanted.row
+        row = wanted.displayed
         unknown = [name for name in row.cells if name not in table.place]
         if unknown:
             return _unknown_columns(table, unknown)
+        for name, _ in table.plan.local_rows:
+            if name in row.cells and stays(table.plan, name, row.cells[name].value):
+                return _not_taken(table, name)
         values: dict[str, Any] = {}
         local = table.plan.local_key
         known = self._locals.setdefault(table.name, {})
         if local is not None:
             if ahead is None:
-                known[wanted.key] = self._reserve(table, 1)
+                known[wanted.key] = self._local_key(table, wanted)
             values[local] = known[wanted.key]
         refusal = self._local_values(table, row, row.cells, values)
         if refusal is None:
@@ -310,9 +388,21 @@ class Writer:
         odd_key = self._odd(table, wanted.key, wanted.row)
         table.insert_clocks(self._tx, [(*pk, *fields[:4], wanted.key, odd_key, fields[4])])
         self._count(table, wanted)
-        if wanted.hidden is not None:
+        if wanted.instead:
+            self._alter(table, wanted)
+        elif wanted.hidden is not None:
             self._hidden.remove(table.number, wanted.key)
         self._appeared.setdefault(table.number, set()).add(wanted.key)
+
+    def _alter(self, table: Table, wanted: Wanted) -> None:
+        """The table shows something else of the row than is replicated: that stands here now."""
+        since = wanted.hidden.since_ms if wanted.hidden is not None else self._wall_ms
+        reason = "unique clash" if wanted.row.alive else "held"
+        detail = f"{table.name}.{', '.join(sorted(wanted.instead))} is shown with a mark, since "
+        detail += "another row has the same value"
+        self._put_hidden(
+            table, wanted, HiddenRow(ALTERED, wanted.row, 0, reason, detail, since_ms=since)
+        )
 
     def _odd(self, table: Table, key: RowKey, row: Row) -> RowKey | None:
         if not table.uuid_indexed or table.uuid is None:
@@ -329,17 +419,39 @@ class Writer:
         for name in names:
             value = row.cells[name].value
             if isinstance(value, Reference):
-                if table.references.get(name) != value.table:
+                if not table.may_refer(name, value.table) or value.table not in self._by_name:
                     return Refusal("type does not fit", f"{table.name}.{name} is no reference here")
+                if self._is_nothing(table, name, value.key):
+                    values[name] = 0
+                    continue
                 if self._resolve(value.table, [value.key]):
                     return self._missing(table, name, value.table, value.key)
-                values[name] = self._locals[value.table][value.key]
+                values[name] = table.as_reference(name, self._locals[value.table][value.key])
                 continue
             try:
                 values[name] = table.fitting(table.place[name], value)
             except Unfit as error:
                 return Refusal("type does not fit", f"{table.name}.{name}: {error}")
+            if name in table.conditional and self._leads_elsewhere(table, row, name):
+                return Refusal(
+                    "number taken",
+                    f"{table.name}.{name} leads to no row where it was written, and would lead to "
+                    "one here: correct it there",
+                )
         return None
+
+    def _leads_elsewhere(self, table: Table, row: Row, name: str) -> bool:
+        condition = table.conditional[name]
+        deciding = row.cells.get(condition.column if condition.by is None else condition.by)
+        if deciding is None or row.cells[name].value is None:
+            return False
+        said: Any = deciding.value
+        if isinstance(said, Reference):
+            if self._resolve(said.table, [said.key]):
+                return False
+            said = self._locals[said.table][said.key]
+        value = row.cells[name].value
+        return leads_elsewhere(self._tx, table, name, value, said, self._by_name)
 
     def _pk_of(self, wanted: Wanted) -> Key:
         assert wanted.shown is not None, "the row is shown"
@@ -443,15 +555,16 @@ class Writer:
         if unknown:
             return _unknown_columns(table, unknown), {}
         before = dict(zip(table.columns, table.values_of(shown.values), strict=True))
+        row = wanted.displayed
         names = [
             name
-            for name, cell in wanted.row.cells.items()
+            for name, cell in row.cells.items()
             if before[name] != cell.value or type(before[name]) is not type(cell.value)
         ]
         values: dict[str, Any] = {}
-        refusal = self._local_values(table, wanted.row, names, values)
+        refusal = self._local_values(table, row, names, values)
         if refusal is None and values:
-            refusal = self._missing_after(table, wanted.row, values)
+            refusal = self._missing_after(table, row, values)
         return refusal, values
 
     def _missing_after(self, table: Table, row: Row, values: Mapping[str, Any]) -> Refusal | None:
@@ -480,7 +593,10 @@ class Writer:
             else:
                 lines.append((*fields, *pk))
             self._count(table, wanted)
-            if wanted.hidden is not None and (wanted.hidden.place == PARKED or wanted.row.alive):
+            hidden = wanted.hidden
+            if wanted.instead:
+                self._alter(table, wanted)
+            elif hidden is not None and (hidden.place in STATE_HERE or wanted.row.alive):
                 self._hidden.remove(table.number, wanted.key)
         table.update_clocks(self._tx, lines)
 
@@ -514,16 +630,7 @@ class Writer:
         values: dict[str, Any] = {}
         refusal = self._local_values(table, row, row.cells, values)
         assert refusal is None, "the row is shown, so its parents are here"
-        quote, mark = table.dialect.quote, self._tx.mark
-        same = "IS" if table.dialect.name == "sqlite" else "<=>"
-        where = " AND ".join(f"{quote(name)} {same} {mark}" for name in values)
-        if table.dialect.name == "sqlite":
-            sql = (
-                f"DELETE FROM {table.quoted} WHERE {table.plan.rowid} = "
-                f"(SELECT {table.plan.rowid} FROM {table.quoted} WHERE {where} LIMIT 1)"
-            )
-        else:
-            sql = f"DELETE FROM {table.quoted} WHERE {where} LIMIT 1"
+        sql = table.dialect.delete_one(table.plan, list(values))
         self._tx.execute(sql, list(values.values()))
         self._vacated.add(table.number)
 
@@ -575,7 +682,7 @@ class Writer:
         if found is None:
             return None
         reason, detail = found
-        if table.plan.local_key is not None and detail.endswith("PRIMARY'"):
+        if self._tx.dialect.local_number_taken(table.plan, error):
             # No clash of rows: the number means nothing, and the next attempt takes another.
             raise StoreError(
                 f"{table.name}: the application took the local numbers that were to be used",
@@ -587,6 +694,7 @@ class Writer:
         if number != self._applying:
             self._tx.dialect.applying(self._tx, number)
             self._applying = number
+            self._written.add(number)
 
     # Bookkeeping
 
@@ -608,12 +716,17 @@ class Writer:
     def _put_hidden(self, table: Table, wanted: Wanted, hidden: HiddenRow) -> None:
         hidden.lsn = self._sidecar.next_lsn(table.name)
         hidden.since_ms = hidden.since_ms or self._wall_ms
+        if wanted.shown is not None:
+            hidden.local = table.local_of(wanted.shown.pk)
+        elif wanted.hidden is not None:
+            hidden.local = wanted.hidden.local
         self._count(table, wanted)
         self._dead_by_values.clear()
         self._hidden.put(table.number, wanted.key, hidden)
 
     def _count(self, table: Table, wanted: Wanted) -> None:
         self._sidecar.hlc = max(self._sidecar.hlc, wanted.row.hlc)
+        self._stirred.add(table.number)
         if wanted.row is not wanted.old:
             change = sum_of(wanted.key, wanted.row) - sum_of(wanted.key, wanted.old)
             self._sidecar.add_sum(table.name, change)
@@ -632,6 +745,14 @@ def _unknown_columns(table: Table, names: Iterable[str]) -> Refusal:
         "unknown column",
         f"{table.name} has no column {', '.join(sorted(names))} here: upgrade the application as "
         "where the row was written, then run `syncnode uninstall` and `syncnode init`",
+    )
+
+
+def _not_taken(table: Table, name: str) -> Refusal:
+    return Refusal(
+        "stays local",
+        f"here each site keeps its own rows of {table.name} with this {name}: give all sites the "
+        "same rule, [tables] local",
     )
 
 

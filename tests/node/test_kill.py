@@ -79,7 +79,9 @@ class TracedSite(ProcessSite):
     def phases(self) -> list[str]:
         """The phases that are begun and not ended, the outermost first."""
         open_phases: list[str] = []
-        for line in self.trace.read_text().splitlines() if self.trace.exists() else []:
+        written = self.trace.read_text() if self.trace.exists() else ""
+        # The last line may be half written just now.
+        for line in written[: written.rfind("\n") + 1].splitlines():
             what, _, name = line.partition(" ")
             if what == "begin":
                 open_phases.append(name)
