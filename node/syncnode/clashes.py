@@ -14,11 +14,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from syncnode.hidden import ALTERED, DEAD, PARKED, HiddenRow
+from syncnode.hidden import ALTERED, DEAD, MERGED, PARKED, HiddenRow
 from syncnode.knots import exchange, placeholders
 from syncnode.ladder import Step
+from syncnode.merging import Merging
 from syncnode.references import comparable
-from syncnode.revivals import Revivals
 from syncnode.schema.plan import UniqueKey
 from syncnode.table import Key, Table
 from syncnode.writing import Refusal, Wanted
@@ -28,9 +28,6 @@ from syncproto.row import Reference, Row, Value
 from syncproto.uniqueness import claim, precedence
 
 CONTESTED_ROWS_MAX = 5_000  # of a table decided at once; the latest beyond it wait
-WITHDRAWN_ROWS_MAX = 10_000  # that refer to a row, also by way of others; with more it stays
-
-Node = tuple[int, Key]
 
 
 @dataclass(slots=True)
@@ -42,6 +39,8 @@ class _Claimant:
         fixed: The table shows something else of it for another reason; that is not changed here.
         ghost: It is not shown for want of a row that waits itself; it only asks.
         outcome: Why it waits, once that is decided.
+        idle: It is deleted, and nothing that is shown refers to it.
+        into: The row that stands for it, once that is decided.
     """
 
     wanted: Wanted
@@ -50,9 +49,11 @@ class _Claimant:
     ghost: bool = False
     instead: dict[str, Value] = field(default_factory=dict)
     outcome: Refusal | None = None
+    idle: bool = False
+    into: "_Claimant | None" = None
 
 
-class Clashes(Revivals):
+class Clashes(Merging):
     """Decides unique clashes; see `Writer` for what it is made of."""
 
     def _decide_clashes(self) -> bool:
@@ -92,8 +93,12 @@ class Clashes(Revivals):
                 _serve(table, step, rivals)
         taken_out = False
         for one in claimants.values():
-            if one.outcome is not None:
+            if one.into is not None:
+                taken_out = self._merge_into(table, one.wanted, one.into.wanted) or taken_out
+            elif one.outcome is not None:
                 taken_out = self._take_out(table, one.wanted, one.outcome) or taken_out
+            if taken_out:
+                break
         return taken_out
 
     # Who asks for what
@@ -103,9 +108,7 @@ class Clashes(Revivals):
         found = {}
         keys = self._hidden.contested(table.number, limit=CONTESTED_ROWS_MAX)
         for key, wanted in self._ours(table, keys).items():
-            if (wanted.row.alive or wanted.shown is not None) and (
-                wanted.row.cells.keys() <= table.place.keys()
-            ):
+            if wanted.row.cells.keys() <= table.place.keys():
                 found[key] = _Claimant(wanted, _line(wanted.row))
         for key, wanted in self._ghosts(table, steps).items():
             found.setdefault(key, _Claimant(wanted, _line(wanted.row), ghost=True))
@@ -119,6 +122,10 @@ class Clashes(Revivals):
                 parked = wanted.hidden is not None and wanted.hidden.place == PARKED
                 state = table.row_of(stored) if parked else wanted.row
                 found[key] = _Claimant(wanted, _line(state), fixed=parked)
+        if any(step.merges for step in steps):
+            for claimant in found.values():
+                wanted = claimant.wanted
+                claimant.idle = not wanted.row.alive and not self._wanted_by_some(table, wanted)
         return found
 
     def _holders(
@@ -148,7 +155,7 @@ class Clashes(Revivals):
     def _ghosts(self, table: Table, steps: Sequence[Step]) -> dict[RowKey, Wanted]:
         """Rows that are parked for want of a row that waits for a unique value, also by way of
         others."""
-        if all(step.column is not None for step in steps):
+        if not any(step.holds for step in steps):
             return {}  # no row of this table keeps another one waiting
         orphans = self._hidden.orphaned(table.number, limit=CONTESTED_ROWS_MAX)
         return {
@@ -158,8 +165,18 @@ class Clashes(Revivals):
         }
 
     def _asked_for(self, table: Table, key: RowKey, row: Row) -> bool:
-        steps = [step for step in self._ladder.steps(table) if step.column is None]
-        claimants = [_Claimant(one, _line(one.row)) for one in self._ghosts(table, steps).values()]
+        steps = [step for step in self._ladder.steps(table) if step.holds]
+        waiting = [
+            *self._ghosts(table, steps).values(),
+            *self._ours(
+                table, self._hidden.contested(table.number, limit=CONTESTED_ROWS_MAX)
+            ).values(),
+        ]
+        claimants = [
+            _Claimant(one, _line(one.row))
+            for one in waiting
+            if one.row.alive and one.shown is None and one.key != key
+        ]
         mine = _Claimant(Wanted(key, row, row), _line(row))
         return bool(claimants) and any(
             mine in rivals
@@ -183,13 +200,18 @@ class Clashes(Revivals):
     # What is shown then
 
     def _bring_about(self, table: Table, claimants: Sequence[_Claimant]) -> bool:
-        staying = [one for one in claimants if not (one.fixed or one.ghost or one.outcome)]
+        staying = [
+            one for one in claimants if not (one.fixed or one.ghost or one.outcome or one.into)
+        ]
         for one in staying:
             one.wanted.instead = one.instead
         shown = [one.wanted for one in staying if one.wanted.shown is not None]
         progress = self._alter_shown(table, shown)
         for one in staying:
-            if one.wanted.shown is None:
+            hidden = one.wanted.hidden
+            if hidden is not None and hidden.place == MERGED:
+                progress = self._part(table, one.wanted) or progress
+            elif one.wanted.shown is None:
                 progress = self._show_contested(table, one.wanted) or progress
         return progress
 
@@ -198,10 +220,11 @@ class Clashes(Revivals):
         changes = []
         for wanted in sorted(rows, key=lambda one: not one.instead):
             refusal, changed = self._difference(table, wanted)
-            altered = wanted.hidden is not None and wanted.hidden.place == ALTERED
+            hidden = wanted.hidden
+            altered = hidden is not None and hidden.place == ALTERED
             if refusal is not None:
                 self._park(table, wanted, refusal)
-            elif changed or (wanted.hidden is not None and altered != bool(wanted.instead)):
+            elif changed or (hidden is not None and altered != self._is_altered(table, wanted)):
                 changes.append((wanted, changed))
         if not changes:
             return False
@@ -237,64 +260,14 @@ class Clashes(Revivals):
         return True
 
     def _show_contested(self, table: Table, wanted: Wanted) -> bool:
+        if not wanted.row.alive:
+            self._put_hidden(table, wanted, HiddenRow(DEAD, wanted.row))
+            return False
         refusal = self._show(table, wanted)
         if refusal is not None:
             self._park(table, wanted, refusal)
             return False
         return True
-
-    # Rows that wait
-
-    def _take_out(self, table: Table, wanted: Wanted, refusal: Refusal) -> bool:
-        """Park a row, and take it out of its table with all that refers to it."""
-        if wanted.shown is None:
-            self._park(table, wanted, refusal)
-            return False
-        gone = self._with_referrers(table, wanted, refusal)
-        if gone is None:
-            # Rows refer to it that cannot be taken out: it stays, and its rivals wait.
-            return False
-        with self._deferred(True):
-            for node in reversed(list(gone)):
-                below, row, _ = gone[node]
-                self._write_to(below.number)
-                self._tx.execute(below.delete_sql(), node[1])
-                below.delete_clocks(self._tx, [node[1]])
-                self._forget_local(below, row.key)
-                self._deletes.pop((below.number, row.key), None)
-        for below, row, why in gone.values():
-            row.shown = None
-            if row.row.alive:
-                self._park(below, row, why)
-            else:
-                self._put_hidden(below, row, HiddenRow(DEAD, row.row))
-            self._vacated.add(below.number)
-        return True
-
-    def _with_referrers(
-        self, table: Table, wanted: Wanted, refusal: Refusal
-    ) -> dict[Node, tuple[Table, Wanted, Refusal]] | None:
-        """A shown row and all shown rows below it, parents first; None if one cannot go."""
-        first = (table.number, self._pk_of(wanted))
-        gone = {first: (table, wanted, refusal)}
-        todo = [first]
-        while todo:
-            above = todo.pop()
-            parent, row, _ = gone[above]
-            for node in self._referrers.named(self._tx, parent, above[1], WITHDRAWN_ROWS_MAX):
-                if not node[0] or len(gone) >= WITHDRAWN_ROWS_MAX:
-                    return None
-                if node in gone:
-                    continue
-                child = self._tables[node[0]]
-                stored = next(child.by_pk(self._tx, [node[1]], self._origins), None)
-                if stored is None or stored.clock is None:
-                    return None
-                key = stored.clock.key
-                why = self._missing(child, "", parent.name, row.key)
-                gone[node] = (child, self._ours(child, [key])[key], why)
-                todo.append(node)
-        return gone
 
 
 def _classes(
@@ -304,7 +277,7 @@ def _classes(
     found: dict[tuple[Any, ...], list[_Claimant]] = {}
     for claimant in claimants:
         values = [claimant.line.get(name) for name in unique.columns]
-        if claimant.outcome is None and None not in values:
+        if not (claimant.outcome or claimant.into) and None not in values:
             name = comparable(table, unique.columns, values)
             found.setdefault(name, []).append(claimant)
     return [rivals for rivals in found.values() if len(rivals) > 1]
@@ -312,15 +285,17 @@ def _classes(
 
 def _serve(table: Table, step: Step, rivals: Sequence[_Claimant]) -> None:
     """Decide for one value: all but the first get a mark, or wait."""
-    rivals = [rival for rival in rivals if step.column is None or not rival.ghost]
+    rivals = [rival for rival in rivals if step.holds or not rival.ghost]
     by_key = {rival.wanted.key: rival for rival in rivals}
     claims = [claim(rival.wanted.key, rival.wanted.row, step.unique.columns) for rival in rivals]
     order = [by_key[one.key] for one in precedence(claims)]
-    order.sort(key=lambda rival: not rival.fixed)
+    order.sort(key=lambda rival: (not rival.fixed, rival.idle))
     for one in order[1:]:
         if one.fixed or one.ghost:
             continue
-        if step.column is None:
+        if step.merges:
+            one.into = order[0]
+        elif step.column is None:
             names = ", ".join(f"{table.name}.{name}" for name in step.unique.columns)
             one.outcome = Refusal("unique clash", f"another row has the same {names}")
         else:

@@ -6,7 +6,7 @@ copies in the table cannot be told apart), and cells stamped in the future. They
 dots as all others and are part of every delta. A deleted row that stays in its table because a
 shown row refers to it is marked `held`; its state stays in table and clock. Of an `altered` row the
 table shows something else than is replicated, a mark in a unique value for example; the replicated
-state stands here (rule A6).
+state stands here (rule A6). A `merged` row is not shown, since another one stands for it (`waits`).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,6 +24,10 @@ SHOWN = "shown"
 HELD = "held"
 ASIDE = "aside"
 ALTERED = "altered"
+MERGED = "merged"
+
+UNKNOWN_COLUMN = "unknown column"
+"""The reason of a row that has cells for which its table has no column here."""
 
 STATE_HERE = frozenset({PARKED, ALTERED})
 """Rows that their table may show as something else than what is replicated."""
@@ -34,7 +38,7 @@ class HiddenRow:
     """A row that stands in `syncnode_row`.
 
     Attributes:
-        place: DEAD, PARKED, SHOWN, HELD or ALTERED.
+        place: DEAD, PARKED, SHOWN, HELD, ALTERED or MERGED.
         row: Its replicated state; empty for HELD.
         reason, detail: Why it is parked, in a word and in a sentence.
         waits: Number of the table, and the key, of the row that it waits for.
@@ -60,6 +64,7 @@ class HiddenRows:
         self._mark = sidecar.tx.mark
         self._some: dict[int, bool] = {}
         self._some_aside: dict[int, bool] = {}
+        self._some_merged: dict[int, bool] = {}
         self._held: set[int] | None = None
 
     def some(self, table: int) -> bool:
@@ -95,6 +100,8 @@ class HiddenRows:
     def put(self, table: int, key: RowKey, hidden: HiddenRow) -> None:
         """Write the row whole; `hidden.lsn` is given by the caller."""
         self._some[table] = True
+        if hidden.place == MERGED:
+            self._some_merged[table] = True
         self._remove(table, key, 0)
         state = encode_row(hidden.row, self._sidecar.number)
         self._insert(table, key, 0, hidden, state)
@@ -169,10 +176,46 @@ class HiddenRows:
         return [
             RowKey(bytes(key))
             for (key,) in self._tx.rows(
-                f"SELECT row_key FROM syncnode_row WHERE tbl={self._mark} AND (place='altered' "
-                "OR (place='parked' AND reason='unique clash')) "
-                f"ORDER BY lsn LIMIT {limit}",
+                f"SELECT row_key FROM syncnode_row WHERE tbl={self._mark} AND aside=0 AND "
+                "(place='merged' OR (place='altered' AND reason NOT IN ('merged', "
+                f"'{UNKNOWN_COLUMN}')) "
+                f"OR (place='parked' AND reason='unique clash')) ORDER BY lsn LIMIT {limit}",
                 (table,),
+            )
+        ]
+
+    def in_place(self, table: int, place: str) -> list[RowKey]:
+        """Keys of a table's rows in one place."""
+        return [
+            RowKey(bytes(key))
+            for (key,) in self._tx.rows(
+                f"SELECT row_key FROM syncnode_row WHERE tbl={self._mark} AND place={self._mark} "
+                "ORDER BY lsn",
+                (table, place),
+            )
+        ]
+
+    def some_merged(self, table: int) -> bool:
+        """Whether another row stands for some row of the table."""
+        found = self._some_merged.get(table)
+        if found is None:
+            found = self._some_merged[table] = (
+                self._tx.value(
+                    f"SELECT 1 FROM syncnode_row WHERE tbl={self._mark} AND place='merged' LIMIT 1",
+                    (table,),
+                )
+                is not None
+            )
+        return found
+
+    def waiting_for_merged(self, *, limit: int) -> list[tuple[int, RowKey]]:
+        """Parked rows that wait for a row for which another one stands."""
+        return [
+            (table, RowKey(bytes(key)))
+            for table, key in self._tx.rows(
+                "SELECT r.tbl, r.row_key FROM syncnode_row r JOIN syncnode_row p "
+                "ON p.tbl=r.waits_tbl AND p.row_key=r.waits_key AND p.place='merged' "
+                f"WHERE r.place='parked' AND r.aside=0 ORDER BY r.lsn LIMIT {limit}"
             )
         ]
 

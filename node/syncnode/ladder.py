@@ -1,7 +1,8 @@
-"""What is done about each unique key of a table: which column can show a mark, or that rows wait.
+"""What is done about each unique key of a table: rows are merged, show a mark, or wait.
 
-The ladder of rule B2: a later row shows its text with a mark, or NULL where the column may be
-NULL; where neither can be, or the key's rule says `hold`, it waits, unshown.
+The ladder of rule B2: where the key's rule says `merge`, the rows are one thing; else a later row
+shows its text with a mark, or NULL where the column may be NULL; where neither can be, or the rule
+says `hold`, it waits, unshown.
 """
 
 from collections.abc import Sequence
@@ -21,11 +22,21 @@ class Step(NamedTuple):
     """What is done about one unique key.
 
     Attributes:
-        column: Where the later rows show a mark, or NULL; None: they wait.
+        column: Where the later rows show a mark, or NULL; None: they wait, or are merged.
     """
 
     unique: "UniqueKey"
     column: "ColumnPlan | None"
+
+    @property
+    def merges(self) -> bool:
+        """The rows are one and the same thing."""
+        return self.unique.rule == "merge"
+
+    @property
+    def holds(self) -> bool:
+        """The later rows wait."""
+        return self.column is None and not self.merges
 
     def instead(self, key: RowKey, value: Value) -> Value:
         """What is shown for a value that another row keeps."""
@@ -43,7 +54,8 @@ class Ladder:
         self._steps: dict[int, Sequence[Step]] = {}
 
     def steps(self, table: "Table") -> Sequence[Step]:
-        """One for each unique key that is decided here, those first for which rows wait."""
+        """One for each unique key that is decided here, those first that make one of several
+        rows, then those for which rows wait."""
         steps = self._steps.get(table.number)
         if steps is None:
             found = [
@@ -51,7 +63,10 @@ class Ladder:
                 for unique in table.plan.unique_keys
                 if unique.plain and all(name in table.place for name in unique.columns)
             ]
-            steps = sorted(found, key=lambda step: (step.column is not None, step.unique.name))
+            steps = sorted(
+                found,
+                key=lambda step: (not step.merges, step.column is not None, step.unique.name),
+            )
             self._steps[table.number] = steps
         return steps
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from syncnode.hidden import STATE_HERE, HiddenRows
 from syncnode.sidecar import Sidecar
-from syncnode.table import Clock, StoredRow, Table
+from syncnode.table import Cells, Clock, StoredRow, Table
 from syncproto.codec import decode_cells
 from syncproto.delta import Block, Chunk, blocks_of, start_lsn, uncovered
 from syncproto.frontier import Frontier, VersionVector
@@ -26,7 +26,7 @@ class Reader:
         self._tables = tables
         self._tx = sidecar.tx
         self._stamps: dict[tuple[int, int, int], Stamp] = {}
-        self._edited: dict[bytes, tuple[dict[str, Stamp], Delete | None]] = {}
+        self._edited: dict[bytes, Cells] = {}
 
     def chunk(self, base: Frontier, after: int, rows_max: int) -> Chunk:
         """The next part of the delta above `base`: up to `rows_max` changed rows."""
@@ -124,7 +124,7 @@ class Reader:
         for (_, hlc, number, seq, key, cells), wire in zip(
             (row[:6] for row in rows), values, strict=True
         ):
-            edited: tuple[dict[str, Stamp], Delete | None] = ({}, None)
+            edited: Cells = ({}, None, frozenset())
             if cells is not None:
                 edited = decode_cells(bytes(cells), self._sidecar.origin_of)
             clock = Clock(RowKey(bytes(key)), self._stamp(hlc, number, seq), *edited)
@@ -230,8 +230,11 @@ def _lacking(
     stamp: Stamp,
     odd: Mapping[str, Stamp],
     delete: Delete | None,
+    absent: frozenset[str],
 ) -> _Part:
     """What `base` lacks of a row with these stamps."""
+    if absent:
+        names = [name for name in names if name not in absent]
     if delete is not None and all(map(base.covers, delete.stamps)):
         delete = None
     if base.covers(stamp):

@@ -17,6 +17,8 @@ from syncnode.dialects.base import Mode
 from syncnode.dismissals import OPEN
 from syncnode.hidden import HELD, PARKED, STATE_HERE, HiddenRow, HiddenRows
 from syncnode.home import HOME, home_text
+from syncnode.hook_queue import note_applied
+from syncnode.hook_settings import Hook
 from syncnode.machine import THIS_MACHINE
 from syncnode.reading import Reader
 from syncnode.references import Referrers, inbound_keys
@@ -35,7 +37,7 @@ from syncnode.repairing import SETTING as REPAIRS
 from syncnode.repairing import Rewriting, with_repair
 from syncnode.schema.plan import SchemaPlan
 from syncnode.seal import NotPlain, Sealer
-from syncnode.sidecar import Sidecar, load_plan
+from syncnode.sidecar import EDITION, Sidecar, load_plan
 from syncnode.table import Origins, Table
 from syncnode.taking import Taking
 from syncnode.trace import phase
@@ -46,8 +48,8 @@ from syncproto.errors import LimitExceededError, StoreError
 from syncproto.frontier import Frontier
 from syncproto.frontier_blob import decode_frontier, encode_frontier
 from syncproto.identity import Dot, Origin, RowKey, SiteId
-from syncproto.merge import Conflict
 from syncproto.memory import forgotten, redotted
+from syncproto.merge import Conflict
 from syncproto.replica import Receipt, Standing
 
 Result = TypeVar("Result")
@@ -79,6 +81,7 @@ class DatabaseReplica:
         apply_rows_max: Rows applied in one transaction.
         row_bytes_max: Encoded, above which a row stays here: peers refuse a longer message.
         skew_ms_max: How far in the future a stamp may be.
+        hooks: Whom to tell what was applied.
     """
 
     def __init__(
@@ -94,6 +97,7 @@ class DatabaseReplica:
         row_bytes_max: int = ROW_BYTES_MAX,
         skew_ms_max: int = SKEW_MS_MAX,
         rows_first: int = ROWS_FIRST,
+        hooks: Sequence[Hook] = (),
     ) -> None:
         self.database = database
         self._anchor = anchor
@@ -104,6 +108,7 @@ class DatabaseReplica:
         self._apply_rows_max = apply_rows_max
         self._row_bytes_max = row_bytes_max
         self._skew_ms_max = skew_ms_max
+        self._hooks = hooks
         self._rows_next = rows_first
         # What peers told this process. What an earlier one was told is not asked again: if the
         # whole machine was put back meanwhile, they know numbers of ours that we use once more,
@@ -111,14 +116,20 @@ class DatabaseReplica:
         self._told: dict[SiteId, Frontier] = {}
         self._heard: dict[SiteId, tuple[Frontier, int]] = {}  # of that, what is not written down
         with database.read() as tx:
-            self.plan: SchemaPlan = load_plan(tx)
-            inbound = inbound_keys(tx, database.dialect, self.plan)
-        self.tables: Mapping[int, Table] = {
-            plan.number: Table(plan, self.plan, database.dialect) for plan in self.plan.tables
-        }
-        self._referrers = Referrers(self.plan, self.tables, inbound)
+            self._take_plan(tx)
         self._check_anchor()
         self.resume()
+
+    def _take_plan(self, tx: Transaction) -> None:
+        """The plan as it is now: `syncnode tables` may have changed it while we run."""
+        sql = f"SELECT value FROM syncnode_setting WHERE name='{EDITION}'"
+        self._edition = tx.value(sql)
+        self.plan: SchemaPlan = load_plan(tx)
+        inbound = inbound_keys(tx, tx.dialect, self.plan)
+        self.tables: Mapping[int, Table] = {
+            plan.number: Table(plan, self.plan, tx.dialect) for plan in self.plan.tables
+        }
+        self._referrers = Referrers(self.plan, self.tables, inbound)
 
     def close(self) -> None:
         """Write down what was heard, and close the database."""
@@ -183,7 +194,7 @@ class DatabaseReplica:
                 origin=book.origin,
                 latest=latest,
                 frontier=book.frontier,
-                sums=dict(book.sums),
+                sums=book.told_sums,
                 settled=not self._unsettled(tx) and not self._in_steps(tx),
                 unshown=self._unshown(tx),
                 peer=known,
@@ -355,6 +366,7 @@ class DatabaseReplica:
                 stage = None
             waiting = stage[2] if stage else 0
             if chunk.claim is not None and waiting + chunk.row_count <= self._apply_rows_max:
+                before = book.lsn
                 applier = self._applier(book, hidden, sealer, careful=careful)
                 try:
                     applier.apply(self._with_staged(tx, sender, chunk), chunk.claim)
@@ -363,6 +375,7 @@ class DatabaseReplica:
                     book.advance(joined, self._wall_ms(), sender=sender)
                 finally:
                     applier.finish()
+                self._queue_hooks(book, before)
                 book.save()
                 return Receipt(taken=True, applied=True)
             self._put_on_stage(tx, chunk, waiting, new=stage is None, first_lsn=book.lsn + 1)
@@ -434,11 +447,13 @@ class DatabaseReplica:
                 book.advance(book.frontier.joined(claim), self._wall_ms(), sender=sender)
                 self._drop_stage(tx, sender)
             else:
+                before = book.lsn
                 applier = self._applier(book, hidden, sealer, careful=careful)
                 try:
                     applier.apply([self._staged(tx, sender, position)], claim)
                 finally:
                     applier.finish()
+                self._queue_hooks(book, before)
                 tx.execute(
                     f"UPDATE syncnode_stage SET applied={m} WHERE sender={m}", (position, sender)
                 )
@@ -454,11 +469,11 @@ class DatabaseReplica:
     # Coming to rest after local changes
 
     def _unsettled(self, tx: Transaction) -> bool:
-        """Rows are parked, held, altered or kept aside."""
+        """Rows are parked, held, altered, merged or kept aside."""
         return (
             tx.value(
                 "SELECT 1 FROM syncnode_row "
-                "WHERE place IN ('parked', 'held', 'altered', 'aside') LIMIT 1"
+                "WHERE place IN ('parked', 'held', 'altered', 'merged', 'aside') LIMIT 1"
             )
             is not None
         )
@@ -488,13 +503,19 @@ class DatabaseReplica:
             hidden = HiddenRows(book)
             sealer = self._sealer(book, hidden)
             sealer.seal(single_read=tx.dialect.name != "sqlite")
+            before = book.lsn
             applier = self._applier(book, hidden, sealer)
             try:
                 applier.take_due()
                 applier.settle(touched)
             finally:
                 applier.finish()
+            self._queue_hooks(book, before)
             book.save()
+
+    def _queue_hooks(self, book: Sidecar, first_lsn: int) -> None:
+        if self._hooks:
+            note_applied(book, self._hooks, self.tables, first_lsn, self._wall_ms())
 
     # What people decide
 
@@ -525,8 +546,10 @@ class DatabaseReplica:
         self.seal()
         self._settle(rows)
 
-    def write_again(self, rewrite: Callable[[Rewriting], object]) -> None:
-        """Changes of our own that no trigger saw, as one changeset that is marked as a repair:
+    def write_again(
+        self, rewrite: Callable[[Rewriting], object], *, repair: bool = True
+    ) -> None:
+        """Changes of our own that no trigger saw, as one changeset that is marked as a `repair`:
         `rewrite` gives rows their new states, or seals what stands in the tables."""
         self.seal()
         with self.database.write() as tx:
@@ -535,14 +558,16 @@ class DatabaseReplica:
             sealer = self._sealer(book, hidden)
             sealer.seal(single_read=tx.dialect.name != "sqlite")
             applier = self._applier(book, hidden, sealer)
-            dot, wall_ms = book.open_changeset(self._nonce()), self._wall_ms()
+            dot, wall_ms, before = book.open_changeset(self._nonce()), self._wall_ms(), book.lsn
             try:
                 rewrite(Rewriting(applier, sealer, book, hidden, dot, wall_ms))
                 applier.settle(sealer.sealed_keys)
             finally:
                 applier.finish()
             book.close_changeset(wall_ms)
-            book.set(REPAIRS, with_repair(book.settings, dot))
+            self._queue_hooks(book, before)
+            if repair:
+                book.set(REPAIRS, with_repair(book.settings, dot))
             book.save()
 
     # A new incarnation
@@ -651,6 +676,11 @@ class DatabaseReplica:
     # Inside
 
     def _load(self, tx: Transaction) -> Sidecar:
+        book = Sidecar.load(tx, self.plan)
+        if book.settings.get(EDITION) == self._edition:
+            return book
+        self._take_plan(tx)
+        self._told.clear()  # scopes of which we said nothing; what peers know of ours is old, too
         return Sidecar.load(tx, self.plan)
 
     def _sealer(self, book: Sidecar, hidden: HiddenRows, *, bulk: bool = False) -> Sealer:

@@ -57,6 +57,9 @@ class Settler(Clashes):
                 continue
             if not self._take_back_renamed():
                 break
+        else:
+            # It goes on when the next rows come; what was deleted is said until then.
+            self._hold_deletes()
         self._record_outlived()
         self.record_conflicts()
 
@@ -91,6 +94,7 @@ class Settler(Clashes):
             self._park(table, wanted, refusal)
             return True
         table.delete_clocks(self._tx, [pk])
+        self._sidecar.gone[table.number, wanted.key] = pk
         self._forget_local(table, wanted.key)
         self._put_hidden(table, wanted, HiddenRow(DEAD, wanted.row))
         self._vacated.add(table.number)
@@ -166,6 +170,7 @@ class Settler(Clashes):
         if appeared or vacated:
             # What an application's trigger wants to see may stand in any table.
             again.update(self._hidden.parked(limit=RETRIED_ROWS_MAX, reason="trigger"))
+        again.update(self._hidden.waiting_for_merged(limit=RETRIED_ROWS_MAX))
         progress = False
         for number, key in sorted(again):
             if self.retry(number, key):

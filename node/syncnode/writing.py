@@ -15,9 +15,11 @@ from syncnode.hidden import (
     ALTERED,
     DEAD,
     HELD,
+    MERGED,
     PARKED,
     SHOWN,
     STATE_HERE,
+    UNKNOWN_COLUMN,
     HiddenRow,
     HiddenRows,
 )
@@ -73,6 +75,18 @@ class Wanted:
             name: self.row.cells[name]._replace(value=value) for name, value in self.instead.items()
         }
         return Row({**self.row.cells, **altered}, self.row.delete)
+
+
+def has_unknown(table: Table, row: Row) -> bool:
+    """Whether a row has cells of columns that are not in its table here (yet, or any more)."""
+    return not row.cells.keys() <= table.place.keys()
+
+
+def _known(table: Table, row: Row) -> Row:
+    """What of a row the table has columns for."""
+    if not has_unknown(table, row):
+        return row
+    return Row({n: cell for n, cell in row.cells.items() if n in table.place}, row.delete)
 
 
 class Renamed(NamedTuple):
@@ -219,7 +233,10 @@ class Writer:
             wanted.instead = self._ladder.marks(table, key, hidden.row)
             if wanted.instead:
                 refusal = self._show(table, wanted)
-        if refusal is None and not wanted.instead:
+            if refusal is not None and any(step.merges for step in self._ladder.steps(table)):
+                wanted.instead = {}
+                self._park(table, wanted, refusal)  # and merged, if it is that
+        if refusal is None and not self._is_altered(table, wanted):
             self._hidden.put(table.number, key, HiddenRow(HELD, EMPTY, 0, since_ms=self._wall_ms))
         self._write_to(applying)
         return refusal is None
@@ -324,11 +341,20 @@ class Writer:
                 if wanted.shown is not None:
                     self._deletes[table.number, wanted.key] = (table, wanted)
                 else:
-                    self._put_hidden(table, wanted, HiddenRow(DEAD, wanted.row))
+                    merged_here = wanted.hidden is not None and wanted.hidden.place == MERGED
+                    hidden = HiddenRow(DEAD, wanted.row)
+                    if merged_here and wanted.hidden is not None:
+                        # Its name goes on standing for the other row.
+                        hidden = HiddenRow(MERGED, wanted.row, waits=wanted.hidden.waits)
+                    self._put_hidden(table, wanted, hidden)
+                    self._vacated.add(table.number)
                     # A row that waits for it can be shown now, and holds it.
                     self._appeared.setdefault(table.number, set()).add(wanted.key)
             elif wanted.shown is not None:
                 updates.append(wanted)
+            elif wanted.hidden is not None and wanted.hidden.place == MERGED:
+                waits = wanted.hidden.waits
+                self._put_hidden(table, wanted, HiddenRow(MERGED, wanted.row, waits=waits))
             else:
                 refusal = self._show(table, wanted)
                 if refusal is not None:
@@ -347,10 +373,8 @@ class Writer:
         With `ahead` its local key is given already, and its parents may come after it; the row
         is added to the list, and the caller asks whether they came.
         """
-        row = wanted.displayed
-        unknown = [name for name in row.cells if name not in table.place]
-        if unknown:
-            return _unknown_columns(table, unknown)
+        self._dress(table, wanted)
+        row = _known(table, wanted.displayed)
         for name, _ in table.plan.local_rows:
             if name in row.cells and stays(table.plan, name, row.cells[name].value):
                 return _not_taken(table, name)
@@ -381,25 +405,61 @@ class Writer:
             ahead.append(Ahead(table, wanted, pk, columns, tuple(values.values())))
         return None
 
+    def _dress(self, table: Table, wanted: Wanted) -> None:
+        """Let the row refer to those rows that stand for the ones to which it refers."""
+        marks = {n: v for n, v in wanted.instead.items() if not isinstance(v, Reference)}
+        wanted.instead = marks
+        for name, target in table.references.items():
+            parent = self._by_name[target]
+            cell = wanted.row.cells.get(name)
+            if cell is None or not self._hidden.some_merged(parent.number):
+                continue
+            if isinstance(cell.value, Reference) and cell.value.table == target:
+                other = self._stand_in(parent, cell.value.key)
+                if other != cell.value.key:
+                    wanted.instead = {**wanted.instead, name: Reference(target, other)}
+
+    def _stand_in(self, table: Table, key: RowKey) -> RowKey:
+        """The row that stands for this one, also by way of others: itself if none does."""
+        seen = {key}
+        while (hidden := self._hidden.get(table.number, [key]).get(key)) is not None:
+            if hidden.place != MERGED or hidden.waits is None or hidden.waits[1] is None:
+                break
+            key = hidden.waits[1]
+            if key in seen:
+                break
+            seen.add(key)
+        return key
+
     def _stands(self, table: Table, wanted: Wanted, pk: Key) -> None:
         """A clock for a row that stands in its table now and did not before."""
         lsn = self._sidecar.next_lsn(table.name)
-        fields = clock_fields(self._sidecar, wanted.row, lsn)
+        fields = clock_fields(self._sidecar, table, wanted.row, lsn)
         odd_key = self._odd(table, wanted.key, wanted.row)
         table.insert_clocks(self._tx, [(*pk, *fields[:4], wanted.key, odd_key, fields[4])])
         self._count(table, wanted)
-        if wanted.instead:
+        if self._is_altered(table, wanted):
             self._alter(table, wanted)
         elif wanted.hidden is not None:
             self._hidden.remove(table.number, wanted.key)
         self._appeared.setdefault(table.number, set()).add(wanted.key)
 
+    def _is_altered(self, table: Table, wanted: Wanted) -> bool:
+        return bool(wanted.instead) or has_unknown(table, wanted.row)
+
     def _alter(self, table: Table, wanted: Wanted) -> None:
         """The table shows something else of the row than is replicated: that stands here now."""
         since = wanted.hidden.since_ms if wanted.hidden is not None else self._wall_ms
-        reason = "unique clash" if wanted.row.alive else "held"
-        detail = f"{table.name}.{', '.join(sorted(wanted.instead))} is shown with a mark, since "
-        detail += "another row has the same value"
+        aliases = [name for name, v in wanted.instead.items() if isinstance(v, Reference)]
+        names = ", ".join(sorted(wanted.instead))
+        if not wanted.instead:
+            names = ", ".join(sorted(wanted.row.cells.keys() - table.place.keys()))
+            reason, why = UNKNOWN_COLUMN, "is no column here"
+        elif len(aliases) < len(wanted.instead):
+            reason, why = "unique clash", "is shown with a mark, since another row has the same"
+        else:
+            reason, why = "merged", "refers to a row for which another one stands"
+        reason, detail = reason if wanted.row.alive else "held", f"{table.name}.{names} {why}"
         self._put_hidden(
             table, wanted, HiddenRow(ALTERED, wanted.row, 0, reason, detail, since_ms=since)
         )
@@ -551,11 +611,9 @@ class Writer:
         """The columns in which the table shows something else, in their local form."""
         shown = wanted.shown
         assert shown is not None, "an update is of a row that is shown"
-        unknown = [name for name in wanted.row.cells if name not in table.place]
-        if unknown:
-            return _unknown_columns(table, unknown), {}
+        self._dress(table, wanted)
         before = dict(zip(table.columns, table.values_of(shown.values), strict=True))
-        row = wanted.displayed
+        row = _known(table, wanted.displayed)
         names = [
             name
             for name, cell in row.cells.items()
@@ -583,7 +641,8 @@ class Writer:
         for wanted, changed in rows:
             pk = self._pk_of(wanted)
             moved = [name for name in table.plan.primary_key if name in changed]
-            fields = clock_fields(self._sidecar, wanted.row, self._sidecar.next_lsn(table.name))
+            lsn = self._sidecar.next_lsn(table.name)
+            fields = clock_fields(self._sidecar, table, wanted.row, lsn)
             if moved:
                 table.delete_clocks(self._tx, [pk])
                 places = dict(zip(table.plan.primary_key, pk, strict=True))
@@ -594,7 +653,7 @@ class Writer:
                 lines.append((*fields, *pk))
             self._count(table, wanted)
             hidden = wanted.hidden
-            if wanted.instead:
+            if self._is_altered(table, wanted):
                 self._alter(table, wanted)
             elif hidden is not None and (hidden.place in STATE_HERE or wanted.row.alive):
                 self._hidden.remove(table.number, wanted.key)
@@ -613,7 +672,9 @@ class Writer:
             self._put_hidden(table, wanted, HiddenRow(DEAD, wanted.row))
             return
         values: dict[str, Any] = {}
-        refusal = self._local_values(table, wanted.row, wanted.row.cells, values)
+        refusal = _unknown_columns(table, wanted.row)
+        if refusal is None:
+            refusal = self._local_values(table, wanted.row, wanted.row.cells, values)
         if refusal is None:
             columns = list(values)
             line: list[tuple[Any, ...] | None] = [tuple(values.values())]
@@ -705,6 +766,8 @@ class Writer:
             same = (refusal.reason, refusal.detail, refusal.waits)
             if (hidden.reason, hidden.detail, hidden.waits) == same:
                 return
+        if hidden is not None and hidden.row != wanted.row:
+            self._vacated.add(table.number)  # for what it asked before it asks no more
         self.parked += 1
         since = hidden.since_ms if hidden and hidden.place == PARKED else self._wall_ms
         self._put_hidden(
@@ -740,11 +803,16 @@ class Writer:
         return any(self._hidden.some(one) for one in self._tables)
 
 
-def _unknown_columns(table: Table, names: Iterable[str]) -> Refusal:
+def _unknown_columns(table: Table, row: Row) -> Refusal | None:
+    """Why a row that is its own key cannot be written: it is all of its cells or nothing."""
+    names = sorted(row.cells.keys() - table.place.keys())
+    if not names:
+        return None
     return Refusal(
-        "unknown column",
-        f"{table.name} has no column {', '.join(sorted(names))} here: upgrade the application as "
-        "where the row was written, then run `syncnode uninstall` and `syncnode init`",
+        UNKNOWN_COLUMN,
+        f"{table.name} has no column {', '.join(names)} here, and its rows have no key: upgrade "
+        "the application as where the row was written, then run `syncnode uninstall` and "
+        "`syncnode init`",
     )
 
 
