@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from sites import Site, make_site, one_network, set_rule, settle, sync
 
+from syncnode.operations.reporting import status
 from syncproto.identity import RowKey
 from syncproto.row import Reference, Row
 
@@ -536,3 +537,20 @@ def test_random_clashes_end_as_the_replicated_state_says(
         except BaseException as error:
             error.add_note(f"seed {seed}")
             raise
+
+
+# What the clerk is told
+
+
+def test_status_says_which_rows_show_a_mark_and_which_are_one(sites: tuple[Site, ...]) -> None:
+    kind(sites[0], ONE, "adult")
+    kind(sites[1], OTHER, "adult")
+    settle(*sites)
+    marked = [note for note in status(sites[2].settings).notes if "mark" in note]
+    assert [note[:27] for note in marked] == ["1 row of kind shows a mark "]
+    for site in sites:
+        set_rule(site, "kind", ["name"], "merge")
+    sites[0].sql("UPDATE kind SET note = 'looked at again'")
+    settle(*sites)
+    notes = status(sites[2].settings).notes
+    assert "1 row of kind is the same as another, which stands for it" in notes

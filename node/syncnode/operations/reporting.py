@@ -6,50 +6,52 @@ Nothing here writes, and nothing heavy is imported: on SQLite not even SQLAlchem
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from syncnode.capture import trigger_names
 from syncnode.config import check_tables
 from syncnode.database import Database, Transaction
-from syncnode.hidden import ASIDE, HELD, PARKED
+from syncnode.hidden import ALTERED, ASIDE, HELD, MERGED, UNKNOWN_COLUMN
+from syncnode.hook_queue import read_states, waiting
 from syncnode.identity_files import anchor_fault, key_fault
 from syncnode.machine import THIS_MACHINE
 from syncnode.operations.pending import PENDING_MAX, Pending, known_to_all
-from syncnode.peers import Peer, read_peers, shown_site
+from syncnode.operations.records import Records, chosen
+from syncnode.peers import Peer, read_peers
 from syncnode.remains import existing_triggers
 from syncnode.renewals import is_shared, read_renewals, told
+from syncnode.repairing import read_repairs
 from syncnode.reports import (
     ConflictReport,
+    HookReport,
     LogEntry,
     ParkedReport,
     PeerReport,
     StatusReport,
 )
-from syncnode.schema.drift import Drift, drift, unheeded
+from syncnode.schema.drift import NAMED, Drift, drift, ruled_otherwise, unfollowed, unheeded
 from syncnode.serve_lock import serve_lock
-from syncnode.sidecar import Sidecar, left_out, load_plan
-from syncnode.texts import key_text, skew_text, utc_text, value_text, written_text
+from syncnode.sidecar import EDITION, Sidecar, left_out, load_plan
+from syncnode.site_names import SiteNames
+from syncnode.texts import skew_text, utc_text, written_text
 from syncproto.clock import milliseconds
 from syncproto.codec import decode_row
 from syncproto.errors import ConfigError
 from syncproto.frontier import Frontier
 from syncproto.frontier_blob import decode_frontier
 from syncproto.identity import SiteId, site_text
-from syncproto.row import Row, Stamp
+from syncproto.row import Row
 
 if TYPE_CHECKING:
     from syncnode.config import Settings
     from syncnode.schema.plan import SchemaPlan
 
-LATER_STAYS = "the later write stays, the other one is kept here"
-EDITED_STAYS = "the row stays, since it was edited by somebody who had not seen the delete"
-REFERRED_STAYS = (
-    "the row stays, since a row that refers to it was written by somebody who had not seen the "
-    "delete"
-)
+Shown = TypeVar("Shown", ConflictReport, ParkedReport)
+
 PARKED_SHOWN = 5
+HOOK_LATE_MS = 60_000
 DISK_FREE_MIN = 0.05
 DISK_FREE_BYTES_MIN = 200 << 20  # a catch-up in steps needs room of its own
 
@@ -76,16 +78,41 @@ def log(settings: "Settings", *, entries_max: int | None) -> list[LogEntry]:
         return list(look.log(entries_max))
 
 
-def conflicts(settings: "Settings") -> list[ConflictReport]:
-    """The conflicts on record, the oldest first."""
+def conflicts(settings: "Settings", *, decided: bool = False) -> list[ConflictReport]:
+    """The conflicts that are open, the oldest first; with `decided` all that are on record."""
     with _opened(settings) as look:
-        return list(look.conflicts())
+        return list(look.records.conflicts(decided=decided))
 
 
-def parked(settings: "Settings") -> list[ParkedReport]:
-    """The rows that cannot be written here, the oldest first."""
+def parked(settings: "Settings", *, dismissed: bool = False) -> list[ParkedReport]:
+    """The rows that cannot be written here, the oldest first; with `dismissed` also those that
+    somebody has dismissed."""
     with _opened(settings) as look:
-        return list(look.parked(None))
+        return list(look.records.parked(None, dismissed=dismissed))
+
+
+def show_conflict(settings: "Settings", number: str) -> ConflictReport:
+    """One conflict, decided or not.
+
+    Raises:
+        ConfigError: There is none with that number.
+    """
+    return _by_number(conflicts(settings, decided=True), number, "conflict")
+
+
+def show_parked(settings: "Settings", number: str) -> ParkedReport:
+    """One parked row, dismissed or not.
+
+    Raises:
+        ConfigError: There is none with that number.
+    """
+    return _by_number(parked(settings, dismissed=True), number, "parked row")
+
+
+def _by_number(reports: list[Shown], number: str, noun: str) -> Shown:
+    by_name = {bytes.fromhex(report.id): report for report in reports}
+    (name,) = chosen([number], by_name, noun)
+    return by_name[name]
 
 
 @contextlib.contextmanager
@@ -108,8 +135,9 @@ class _Look:
         self._plan: SchemaPlan = load_plan(tx)
         self._book = Sidecar.load(tx, self._plan)
         self._peers = read_peers(tx)
-        self._names = {peer.site: peer.name for peer in self._peers}
-        self._names[self._book.origin.site] = settings.name
+        names = SiteNames(tx, {self._book.origin.site: settings.name}, self._peers)
+        self._names = names
+        self.records = Records(tx, self._book, self._plan, names)
         self._tables = {table.number: table.name for table in self._plan.tables}
         self._pending = Pending(tx, self._book, self._plan)
         self._renewals = read_renewals(self._book.settings)
@@ -125,7 +153,7 @@ class _Look:
         book, settings = self._book, self._settings
         reports = self.peer_reports()
         pending = self._pending.lacking(known_to_all(self._told())) if self._peers else 0
-        parked = self._count(PARKED)
+        parked = self.records.parked_count()
         serving = serve_lock(self._database).taken()
         faults = list(self._faults())
         notes = [*faults, *self._notes(serving, pending, parked)]
@@ -150,10 +178,11 @@ class _Look:
             peers=tuple(reports),
             pending=pending,
             parked=parked,
-            conflicts=self._tx.value("SELECT count(*) FROM syncnode_conflict"),
-            parked_rows=tuple(self.parked(PARKED_SHOWN)),
+            conflicts=self.records.open_conflicts(),
+            parked_rows=tuple(self.records.parked(PARKED_SHOWN)),
             notes=tuple(notes),
             held=self._count(HELD),
+            hooks=tuple(self._hooks()),
         )
 
     def peer_reports(self) -> list[PeerReport]:
@@ -197,13 +226,33 @@ class _Look:
         if missing:
             yield (
                 f"{_counted(len(missing), 'trigger')} of syncnode {_is(len(missing))} missing "
-                f"(such as {min(missing)}): changes of those tables are not captured; run "
-                "`syncnode uninstall` and `syncnode init` again"
+                f"(such as {min(missing)}): changes of those tables are not captured; "
+                "`syncnode verify --repair` makes them again, and changes of what was missed"
             )
         if fault := key_fault(self._settings.key):
             yield fault
         if is_shared(self._renewals, self._now_ms):
             yield told(self._renewals, self._now_ms) or ""
+
+    def _unlike(self, unasked: Collection[str]) -> Iterator[str]:
+        """Where the schemas of sites differ: who is behind."""
+        for number, count in self._tx.rows(
+            f"SELECT tbl, count(*) FROM syncnode_row WHERE reason='{UNKNOWN_COLUMN}' "
+            "GROUP BY tbl ORDER BY tbl"
+        ):
+            rows = f"{_counted(count, 'row')} of {self._tables.get(number, '?')}"
+            yield (
+                f"{rows} {'has' if count == 1 else 'have'} values for columns that are not here; "
+                "they are kept, and shown once the application here is upgraded"
+            )
+        ours = {*self._plan.by_name, *(one.table for one in self._plan.excluded), *unasked}
+        for peer in self._peers:
+            theirs = decode_frontier(peer.frontier).scopes if peer.frontier is not None else None
+            if theirs and (more := sorted(theirs - ours)):
+                yield f"{peer.name} has tables that are not here: {', '.join(more[:NAMED])}"
+            fewer = sorted(self._plan.by_name.keys() - theirs) if theirs else []
+            if fewer and EDITION in self._book.settings:
+                yield f"{peer.name} does not keep {', '.join(fewer[:NAMED])}, or not yet"
 
     def _notes(self, serving: bool, pending: int, parked: int) -> Iterator[str]:
         renewed = told(self._renewals, self._now_ms)
@@ -214,14 +263,18 @@ class _Look:
         chosen = self._settings.tables
         if changed := unheeded(self._plan, chosen.only, chosen.exclude):
             yield changed
+        if changed := ruled_otherwise(self._book.settings, chosen.rules):
+            yield changed
         unasked = self._drift.tables if chosen.only is not None else chosen.exclude
-        yield from self._drift.notes(unasked)
+        yield from self._drift.notes(unasked, unfollowed(self._book.settings))
+        yield from self._unlike(unasked)
         weak = self._database.dialect.durability(self._tx)
         if weak:
             yield weak
         talks = self._settings.listen is not None or any(peer.url for peer in self._peers)
         if talks and not serving:
             yield "`syncnode serve` is not running: changes wait until it is, or until a `sync`"
+        yield from self._hook_notes()
         yield from self._disk()
         yield from self._catching_up()
         if large := left_out(self._tx):
@@ -232,18 +285,73 @@ class _Look:
         yield from self._aside()
         if parked:
             yield (f"{_counted(parked, 'row')} cannot be written here; `syncnode parked` says why")
+        if dismissed := self.records.dismissed_count():
+            yield (
+                f"{_counted(dismissed, 'row')} that cannot be written here {_is(dismissed)} "
+                "dismissed: replicated, and not shown (`syncnode parked --all`)"
+            )
         for number, count in self._tx.rows(
             f"SELECT tbl, count(*) FROM syncnode_row WHERE place='{HELD}' GROUP BY tbl ORDER BY tbl"
         ):
             rows = f"{_counted(count, 'row')} of {self._tables.get(number, '?')}"
             them = "it" if count == 1 else "them"
             yield f"{rows} {_is(count)} deleted, and held while other rows refer to {them}"
+        yield from self._clashes()
         if unsealed := self._pending.unsealed():
             yield f"{_counted(unsealed, 'row')} written here {_is(unsealed)} not sealed yet"
         if pending > PENDING_MAX:
             yield f"more than {PENDING_MAX:,} rows are pending; the number given is a lower bound"
         if not self._peers:
             yield "no peers yet: nothing is copied anywhere"
+
+    def _hooks(self) -> Iterator[HookReport]:
+        states = read_states(self._tx)
+        for hook in self._settings.hooks:
+            count, since_ms, whole = waiting(self._tx, hook)
+            state = states.get(hook.name)
+            yield HookReport(
+                name=hook.name,
+                calls=hook.shown,
+                waiting=count,
+                since=utc_text(since_ms) if since_ms is not None else None,
+                everything=tuple(self._tables.get(number, "?") for number in whole),
+                failures=state.failures if state is not None else 0,
+                failed=utc_text(state.failed_ms) if state is not None else None,
+                error=state.error if state is not None else None,
+            )
+
+    def _clashes(self) -> Iterator[str]:
+        """Rows that are not shown as they are replicated, since others have their unique values."""
+        for number, place, reason, count in self._tx.rows(
+            "SELECT tbl, place, reason, count(*) FROM syncnode_row "
+            f"WHERE place IN ('{ALTERED}', '{MERGED}') GROUP BY tbl, place, reason "
+            "ORDER BY tbl, place, reason"
+        ):
+            rows = f"{_counted(count, 'row')} of {self._tables.get(number, '?')}"
+            if place == MERGED:
+                one = "it" if count == 1 else "them"
+                yield f"{rows} {_is(count)} the same as another, which stands for {one}"
+            elif reason != "merged":
+                has = "shows" if count == 1 else "show"
+                yield (
+                    f"{rows} {has} a mark (as in 'Clinic~1f09ab'), or no value, where the value "
+                    "must be unique and another row has it: give one of the two another"
+                )
+
+    def _hook_notes(self) -> Iterator[str]:
+        late = utc_text(self._now_ms - HOOK_LATE_MS)
+        for hook in self._hooks():
+            if hook.error:
+                yield (
+                    f"hook {hook.name} fails since {hook.failed} "
+                    f"({_counted(hook.failures, 'call')}): {hook.error}; "
+                    f"{_counted(hook.waiting, 'row')} wait to be told, and it is called again"
+                )
+            elif hook.since is not None and hook.since < late:
+                yield (
+                    f"hook {hook.name} was not told yet of {_counted(hook.waiting, 'row')}, the "
+                    f"first of {hook.since}"
+                )
 
     def _disk(self) -> Iterator[str]:
         if self._database.dialect.name != "sqlite":
@@ -267,7 +375,7 @@ class _Look:
             )
             done = rows * applied // (applied + left) if left else rows
             lines.append(
-                f"catching up with {shown_site(bytes(sender), self._names)}: about {done:,} of "
+                f"catching up with {self._names.of(SiteId(bytes(sender)))}: about {done:,} of "
                 f"{rows:,} rows are in the tables; until all are, they are not at one point in time"
             )
         return lines
@@ -282,7 +390,7 @@ class _Look:
             ahead_ms = max(ahead_ms, milliseconds(latest.hlc) - now_ms)
             found[latest.origin.site] = (count + 1, ahead_ms)
         for site, (count, ahead_ms) in sorted(found.items()):
-            name = self._name(site)
+            name = self._names.of(site)
             yield (
                 f"{_counted(count, 'row')} of {name} {_is(count)} kept aside, stamped up to "
                 f"{skew_text(max(ahead_ms, 1000))} the clock here: set the clock of {name}"
@@ -292,89 +400,28 @@ class _Look:
 
     def log(self, entries_max: int | None) -> Iterator[LogEntry]:
         limit = "" if entries_max is None else f" LIMIT {int(entries_max)}"
+        repairs, own = read_repairs(self._book.settings), self._book.origin.site
         for number, seq, hlc, rows, tables, received_ms, sender in self._tx.rows(
             "SELECT origin, seq, hlc, row_count, tables, received_ms, sender "
             f"FROM syncnode_changeset ORDER BY id DESC{limit}"
         ):
             origin = self._book.origin_of(number)
             yield LogEntry(
-                origin=self._name(origin.site),
+                origin=self._names.of(origin.site),
                 incarnation=origin.incarnation,
                 seq=seq,
                 written=written_text(hlc),
                 arrived=utc_text(received_ms),
-                sender=shown_site(bytes(sender), self._names) if sender is not None else None,
+                sender=self._names.of(SiteId(bytes(sender))) if sender is not None else None,
                 rows=rows,
                 rows_by_table=json.loads(tables),
-            )
-
-    def conflicts(self) -> Iterator[ConflictReport]:
-        for conflict, _ in self._book.conflicts():
-            whole = conflict.column == ""
-            kept, done = value_text(conflict.winning), LATER_STAYS
-            if whole and conflict.winning is not None:
-                kept, done = f"(the row, for {kept})", REFERRED_STAYS
-            elif whole:
-                kept, done = "(the edited row)", EDITED_STAYS
-            yield ConflictReport(
-                table=conflict.table,
-                row=key_text(conflict.key),
-                column=None if whole else conflict.column,
-                kept=kept,
-                kept_by=self._by(conflict.winner),
-                kept_written=written_text(conflict.winner.hlc),
-                lost="(its delete)" if whole else value_text(conflict.losing),
-                lost_by=self._by(conflict.loser),
-                lost_written=written_text(conflict.loser.hlc),
-                done=done,
-            )
-
-    def parked(self, limit: int | None) -> Iterator[ParkedReport]:
-        bound = "" if limit is None else f" LIMIT {limit}"
-        for number, key, state, reason, detail, waits_number, waits_key in self._tx.rows(
-            "SELECT tbl, row_key, state, reason, detail, waits_tbl, waits_key FROM syncnode_row "
-            f"WHERE place='{PARKED}' ORDER BY lsn{bound}"
-        ):
-            row = self._row(state)
-            latest = max(row.stamps())
-            waits = None
-            if waits_number is not None:
-                waits = self._tables.get(waits_number, "?")
-                if waits_key is not None:
-                    waits += f" {key_text(bytes(waits_key))}"
-            yield ParkedReport(
-                table=self._tables.get(number, "?"),
-                row=key_text(bytes(key)),
-                reason=reason or "",
-                detail=detail or "",
-                waits_for=waits,
-                values={name: value_text(cell.value) for name, cell in row.cells.items()},
-                written_by=self._by(latest),
-                written=written_text(latest.hlc),
+                repair=origin.site == own and (origin.incarnation, seq) in repairs,
             )
 
     # Inside
 
     def _row(self, state: bytes) -> Row:
         return decode_row(bytes(state), self._book.origin_of)
-
-    def _by(self, stamp: Stamp) -> str:
-        return self._name(stamp.origin.site)
-
-    def _name(self, site: SiteId) -> str:
-        """The site's name; one that is no peer has none here, but who brought what it wrote has."""
-        if site not in self._names:
-            m = self._tx.mark
-            sender = self._tx.value(
-                "SELECT c.sender FROM syncnode_changeset c JOIN syncnode_origin o "
-                f"ON o.id=c.origin WHERE o.site={m} AND c.sender IS NOT NULL "
-                "ORDER BY c.id DESC LIMIT 1",
-                (site,),
-            )
-            beyond = self._names.get(SiteId(bytes(sender))) if sender is not None else None
-            short = shown_site(site, {})
-            self._names[site] = f"a site beyond {beyond} ({short})" if beyond else short
-        return self._names[site]
 
     def _count(self, place: str) -> int:
         found: int = self._tx.value(
