@@ -8,13 +8,14 @@ says `hold`, it waits, unshown.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from syncnode.schema.plan import UniqueKey
 from syncproto.identity import RowKey
 from syncproto.row import Row, Value
 from syncproto.uniqueness import MARKED_CHARS_MIN, marked
 
 if TYPE_CHECKING:
     from syncnode.references import Referrers
-    from syncnode.schema.plan import ColumnPlan, UniqueKey
+    from syncnode.schema.plan import ColumnPlan
     from syncnode.table import Table
 
 
@@ -25,7 +26,7 @@ class Step(NamedTuple):
         column: Where the later rows show a mark, or NULL; None: they wait, or are merged.
     """
 
-    unique: "UniqueKey"
+    unique: UniqueKey
     column: "ColumnPlan | None"
 
     @property
@@ -58,7 +59,8 @@ class Ladder:
         rows, then those for which rows wait."""
         steps = self._steps.get(table.number)
         if steps is None:
-            found = [
+            found = [Step(unique, None) for unique in _names_for_one(table)]
+            found += [
                 Step(unique, self._column(table, unique) if unique.rule == "rename" else None)
                 for unique in table.plan.unique_keys
                 if unique.plain and all(name in table.place for name in unique.columns)
@@ -80,7 +82,7 @@ class Ladder:
                 found[column.name] = step.instead(key, cell.value)
         return found
 
-    def _column(self, table: "Table", unique: "UniqueKey") -> "ColumnPlan | None":
+    def _column(self, table: "Table", unique: UniqueKey) -> "ColumnPlan | None":
         """The column that can show a mark, or else NULL: none by which rows are found."""
         names = set(unique.columns) - {*table.plan.primary_key, *table.plan.key_columns}
         free = [
@@ -93,3 +95,14 @@ class Ladder:
             if column.kind == "text" and column.reference is None and room:
                 return column
         return next((column for column in free if column.nullable), None)
+
+
+def _names_for_one(table: "Table") -> list[UniqueKey]:
+    """The primary key, where the engine takes several names of rows for one ('nurse', 'Nurse '):
+    such rows are one and the same thing here."""
+    plan = table.plan
+    if plan.key_kind not in ("natural", "composite") or not any(
+        plan.column(name).collation_insensitive for name in plan.primary_key
+    ):
+        return []
+    return [UniqueKey("PRIMARY", plan.primary_key, rule="merge")]

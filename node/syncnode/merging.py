@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from syncnode.hidden import ALTERED, DEAD, MERGED, PARKED, HiddenRow
-from syncnode.table import Table
+from syncnode.table import Key, Table
 from syncnode.withdrawals import Withdrawals
 from syncnode.writing import Refusal, Wanted
 from syncproto.row import Reference
@@ -42,7 +42,7 @@ class Merging(Withdrawals):
         self._put_hidden(table, wanted, hidden)
         wanted.shown = None
         if winner.shown is None:
-            self._stands(table, winner, pk)
+            self._stands(table, winner, self._place_of(table, winner, pk))
             if table.local_place is not None:
                 self._locals.setdefault(table.name, {})[winner.key] = pk[table.local_place]
         self._show_again(children)
@@ -60,6 +60,14 @@ class Merging(Withdrawals):
         self._vacated.add(table.number)
         return True
 
+    def _place_of(self, table: Table, winner: Wanted, pk: Key) -> Key:
+        """The primary key that a row has in the place of another: its own name, if it has one."""
+        values: dict[str, Any] = dict(zip(table.plan.primary_key, pk, strict=True))
+        named = [name for name in values if name in winner.row.cells]
+        refusal = self._local_values(table, winner.displayed, named, values)
+        assert refusal is None, "the row is ready"
+        return tuple(values[name] for name in table.plan.primary_key)
+
     def _ready(self, table: Table, wanted: Wanted, winner: Wanted) -> bool:
         """Give the winner, if it is not shown yet, the place of this row; False if it cannot be."""
         if winner.shown is not None:
@@ -74,7 +82,7 @@ class Merging(Withdrawals):
             return False
         self._write_to(table.number)
         try:
-            with self._tx.savepoint():
+            with self._tx.savepoint(), self._deferred(True):
                 line = (*values.values(), *self._pk_of(wanted))
                 self._tx.execute(table.update_sql(tuple(values)), line)
         except self._row_errors as error:
