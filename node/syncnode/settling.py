@@ -15,10 +15,8 @@ from syncnode.knots import (
     Ahead,
     ByValue,
     circle,
-    exchange,
     free_to_go,
     parents_by_value,
-    placeholders,
 )
 from syncnode.table import Key, Table
 from syncnode.writing import Refusal, Wanted
@@ -193,8 +191,7 @@ class Settler(Clashes):
         """What can only be done for several rows at once; see `knots.py`."""
         progress = self._delete_circles()
         progress = self._show_circles() or progress
-        progress = self._take_places() or progress
-        return self._exchange_values() or progress
+        return self._take_places() or progress
 
     def _delete_circles(self) -> bool:
         """Delete the dead to which nothing but each other refers."""
@@ -325,24 +322,6 @@ class Settler(Clashes):
         self._stands(table, wanted, pk)
         self._vacated.add(table.number)
         return True
-
-    def _exchange_values(self) -> bool:
-        """Let rows take unique values that they hold for each other."""
-        progress = False
-        for number, keys in self._hidden.clashing(limit=CLASHING_ROWS_MAX).items():
-            table = self._tables[number]
-            rows = []
-            if len(keys) < 2 or table.plan.key_kind == "none":
-                continue
-            for wanted in self._ours(table, keys).values():
-                if wanted.shown is None or not wanted.row.alive:
-                    continue
-                refusal, changed = self._difference(table, wanted)
-                given_up = placeholders(table, wanted.key, changed)
-                if refusal is None and given_up:
-                    rows.append((wanted, changed))
-            progress = exchange(self, table, rows) or progress
-        return progress
 
     # Conflicts
 

@@ -42,6 +42,8 @@ NODE_WRITING = "node/syncnode/writing.py"
 NODE_REPLICA = "node/syncnode/replica.py"
 NODE_READING = "node/syncnode/reading.py"
 HIDDEN = "node/syncnode/hidden.py"
+UNIQUENESS = "protocol/syncproto/uniqueness.py"
+CLASHES = "node/syncnode/clashes.py"
 
 SEEDS = "tests/protocol/test_seeds.py::test_any_run_converges_and_loses_nothing"
 
@@ -52,6 +54,10 @@ def of(file: str, test: str) -> str:
 
 def on_sqlite(test: str) -> str:
     return f"tests/node/test_replication_sqlite.py::test_{test}"
+
+
+def on_clash(test: str) -> str:
+    return f"tests/node/test_unique_clashes.py::test_{test}"
 
 
 MUTANTS = (
@@ -289,9 +295,11 @@ MUTANTS = (
     Mutant(
         "SQLite seal: a line bears its time and no more (A10)", NODE_SEAL,
         "stamp = Stamp(stamped_after(row.hlc, wall_ms=touched.ms), dot.origin, dot.seq)\n"
-        "        cells = {name: Cell(stamp, row.cells[name].value) for name in changed}",
+        "        values = {name: shown[name] for name in changed}\n"
+        "        if hidden",
         "stamp = Stamp(stamped_after(0, wall_ms=touched.ms), dot.origin, dot.seq)\n"
-        "        cells = {name: Cell(stamp, row.cells[name].value) for name in changed}",
+        "        values = {name: shown[name] for name in changed}\n"
+        "        if hidden",
         on_sqlite("who_writes_over_a_value_that_he_saw_wins_whatever_the_clocks_say"),
     ),
     Mutant(
@@ -330,8 +338,8 @@ MUTANTS = (
         on_sqlite("tables_that_refer_to_each_other_in_a_circle"),
     ),
     Mutant(
-        "SQLite apply: rows that exchange unique values stay parked", NODE_SETTLING,
-        "return self._exchange_values() or progress", "return progress",
+        "SQLite apply: rows that exchange unique values are written one by one", CLASHES,
+        "if len(changes) > 1 and all(", "if len(changes) < 0 and all(",
         on_sqlite("values_of_a_unique_column_may_be_exchanged"),
     ),
     Mutant(
@@ -340,9 +348,41 @@ MUTANTS = (
         on_sqlite("a_trigger_that_raises_parks_the_row_until_it_agrees"),
     ),
     Mutant(
-        "SQLite apply: a unique clash is not tried again", NODE_SETTLING,
-        'tables=tables, reason="unique clash"', 'tables=tables, reason="never"',
-        on_sqlite("a_unique_clash_parks_the_other_row_at_both_until_one_gives_way"),
+        "unique clash: the first to arrive keeps the value", UNIQUENESS,
+        "sorted(claims, key=lambda one: (not one.alive, one.stamp, one.key))", "list(claims)",
+        on_clash("the_later_row_shows_a_mark_and_both_stay_at_every_site"),
+    ),
+    Mutant(
+        "unique clash: a deleted row that is held goes before the living", UNIQUENESS,
+        "(not one.alive, one.stamp, one.key)", "(one.stamp, one.key)",
+        on_clash("a_deleted_row_that_others_refer_to_gives_way"),
+    ),
+    Mutant(
+        "unique clash: it is not decided again when a row changes", NODE_WRITING,
+        "        self._stirred.add(table.number)\n", "",
+        on_clash("random_clashes_end_as_the_replicated_state_says"),
+    ),
+    Mutant(
+        "unique clash: the mark leaves as the value", NODE_READING,
+        "if hidden.place in STATE_HERE", 'if hidden.place == "parked"',
+        on_clash("the_mark_goes_when_the_first_gives_the_value_up"),
+    ),
+    Mutant(
+        "unique clash: an edit beside the mark seals the mark", NODE_SEAL,
+        "if hidden is not None and hidden.place in STATE_HERE:\n            self._update_parked",
+        'if hidden is not None and hidden.place == "parked":\n            self._update_parked',
+        on_clash("an_edit_of_another_column_leaves_the_replicated_value"),
+    ),
+    Mutant(
+        "unique clash: who waits for one that waits asks for nothing", CLASHES,
+        "return True  # a deleted row comes back for others unless its values are taken",
+        "return False",
+        on_clash("stories_that_taught_something"),
+    ),
+    Mutant(
+        "merge: what refers to a merged row is shown as it is replicated", NODE_WRITING,
+        "if other != cell.value.key:", "if False:",
+        on_clash("what_was_merged_parts_when_the_reason_goes"),
     ),
     Mutant(
         "SQLite apply: a row with two stamps of one dot counts twice (B11)", NODE_ARRIVALS,
@@ -430,5 +470,210 @@ MUTANTS = (
         "",
         "tests/node/test_row_names.py"
         "::test_a_name_that_changes_in_case_alone_changes_under_its_children[sqlite-sqlite]",
+    ),
+    Mutant(
+        "deciding: a third write that had seen neither value decides",
+        "node/syncnode/operations/records.py",
+        "return None if (*_cell(conflict), stamp) in winners else OVERWRITTEN",
+        "return OVERWRITTEN",
+        "tests/node/test_deciding.py::test_a_third_write_that_had_seen_neither_decides_nothing",
+    ),
+    Mutant(
+        "deciding: an older value is taken over a newer one unasked", "node/syncnode/taking.py",
+        "if rewritten and not force:", "if False:",
+        "tests/node/test_deciding.py"
+        "::test_a_value_that_was_written_again_since_is_overwritten_by_force_only",
+    ),
+    Mutant(
+        "deciding: a row is deleted under those that refer to it", "node/syncnode/taking.py",
+        "if named or self.referrers.refers(tx, table, pk):", "if False:",
+        "tests/node/test_deciding.py::test_taking_a_lost_delete_deletes_unless_rows_refer",
+    ),
+    Mutant(
+        "deciding: a row that was dismissed once never counts again", "node/syncnode/dismissals.py",
+        "d.tbl=r.tbl AND d.row_key=r.row_key AND d.since_ms=r.since_ms", "d.row_key=r.row_key",
+        "tests/node/test_deciding.py::test_a_dismissed_row_is_written_when_its_obstacle_goes"
+        "_and_counts_when_parked_anew",
+    ),
+    Mutant(
+        "hooks: what changed while it was told is forgotten", "node/syncnode/hook_queue.py",
+        "AND row_key={m} AND lsn={m}", "AND row_key={m} AND {m}>0",
+        "tests/node/test_hooks.py::test_a_row_that_changes_while_it_is_told_is_told_again",
+    ),
+    Mutant(
+        "hooks: what comes to rest after an edit of one's own is not told", NODE_REPLICA,
+        "                applier.take_due()\n                applier.settle(touched)\n"
+        "            finally:\n                applier.finish()\n"
+        "            self._queue_hooks(book, before)\n",
+        "                applier.take_due()\n                applier.settle(touched)\n"
+        "            finally:\n                applier.finish()\n",
+        "tests/node/test_hooks.py::test_what_comes_to_rest_after_an_edit_of_ones_own_is_told",
+    ),
+    Mutant(
+        "hooks: the steps of a catch-up are not told", NODE_REPLICA,
+        "                    applier.finish()\n                self._queue_hooks(book, before)\n"
+        "                tx.execute(",
+        "                    applier.finish()\n                tx.execute(",
+        "tests/node/test_hooks.py::test_a_catch_up_in_steps_is_told_whole",
+    ),
+    Mutant(
+        "cloning: the original becomes its own clone", "node/syncnode/operations/cloning.py",
+        "if not begun and (anchor := anchor_at_home(found.settings, tx, database)):", "if False:",
+        "tests/node/test_cloning.py::test_nothing_but_a_copy_is_made_a_clone",
+    ),
+    Mutant(
+        "cloning: a copy keeps the identity of its original", "node/syncnode/operations/cloning.py",
+        '    book.set("site", site.hex())\n', "",
+        "tests/node/test_cloning.py::test_a_clone_has_all_and_transfers_nothing[sqlite]",
+    ),
+    Mutant(
+        "comparing: nothing and a row whose hash is 0 are one",
+        "protocol/syncproto/fingerprints.py",
+        "(self.total + self.rows * _COUNTED)", "self.total",
+        "tests/protocol/test_comparing.py::test_exactly_the_rows_that_differ_are_named",
+    ),
+    Mutant(
+        "comparing: a row's hash does not cover its columns", "protocol/syncproto/fingerprints.py",
+        "blake2b(dumped(names), digest_size=8)", "blake2b(digest_size=8)",
+        "tests/protocol/test_comparing.py::"
+        "test_a_row_s_hash_covers_its_key_its_columns_and_its_values_and_no_null",
+    ),
+    Mutant(
+        "comparing: ranges are those of the keys themselves", "protocol/syncproto/fingerprints.py",
+        'int.from_bytes(blake2b(key, digest_size=8).digest(), "big")',
+        'int.from_bytes(key[:8], "big")',
+        "tests/protocol/test_comparing.py::test_keys_that_were_counted_are_spread_over_the_line",
+    ),
+    Mutant(
+        "comparing: a huge table is sent whole against a small one",
+        "protocol/syncproto/fingerprints.py",
+        "DEPTH_MIN = 12", "DEPTH_MIN = 0",
+        "tests/protocol/test_comparing.py::test_a_huge_table_against_a_small_one_is_not_sent_whole",
+    ),
+    Mutant(
+        "comparing: ranges deeper than was told are answered", "protocol/syncproto/comparing.py",
+        "if split.depth + split.bits > ours.depth(where.table):", "if False:",
+        "tests/protocol/test_comparing.py::test_a_question_about_what_is_not_here_is_refused",
+    ),
+    Mutant(
+        "verify: what the table shows counts, not what is replicated (A6)",
+        "node/syncnode/contents.py",
+        "sorted({*KEPT, HELD})", "sorted({HELD})",
+        "tests/node/test_verifying.py::test_renamed_rows_are_compared_by_what_is_replicated",
+    ),
+    Mutant(
+        "verify: rows held for others count", "node/syncnode/contents.py",
+        "sorted({*KEPT, HELD})", "sorted(KEPT)",
+        "tests/node/test_verifying.py::test_deleted_rows_that_others_hold_do_not_count",
+    ),
+    Mutant(
+        "verify: what was not exchanged yet is a difference",
+        "node/syncnode/operations/comparing.py",
+        "return any(not there.covers(stamp) for stamp in one.here.stamps()) or any(",
+        "return any(False for stamp in one.here.stamps()) and any(",
+        "tests/node/test_verifying.py::"
+        "test_what_was_not_exchanged_yet_is_on_the_way_and_not_different",
+    ),
+    Mutant(
+        "verify: rows written while one looks are a fault", "node/syncnode/uncaptured.py",
+        "            found[name].confirm(one)\n", "            pass\n",
+        "tests/node/test_verifying.py::test_rows_written_while_one_looks_are_no_fault",
+    ),
+    Mutant(
+        "verify: the second row of one uuid is a fault", "node/syncnode/uncaptured.py",
+        "if key not in doubles and", "if",
+        "tests/node/test_verifying.py::test_two_rows_of_one_uuid_are_no_fault",
+    ),
+    Mutant(
+        "verify: a row that vanished leaves no dots to delete", "node/syncnode/uncaptured.py",
+        "{name: Cell(stamp, None) for name, stamp in stamps.items() if stamp is not None}", "{}",
+        "tests/node/test_verifying.py::test_what_no_trigger_saw_is_found_and_made_a_change_of",
+    ),
+    Mutant(
+        "verify: a repair deletes nothing", "node/syncnode/repairing.py",
+        "    if one.values is None:\n", "    if False:\n",
+        "tests/node/test_verifying.py::test_rows_of_one_side_alone_are_repaired_too",
+    ),
+    Mutant(
+        "join: questions are answered without an invitation",
+        "node/syncnode/operations/membership.py",
+        "role = _admitted(tx, request, site, settings.name, now_ms, commit=commit)",
+        "role = _admitted(tx, request, site, settings.name, now_ms, commit=commit) "
+        "if commit else PARENT",
+        "tests/node/test_membership.py::"
+        "test_without_an_invitation_that_holds_no_question_is_answered",
+    ),
+    Mutant(
+        "join: who proves an invitation may ask ten times", "node/syncnode/gateway.py",
+        "        self._join_rate.forget(address)\n", "",
+        "tests/node/test_gateway.py::test_who_proves_an_invitation_may_ask_as_often_as_it_takes",
+    ),
+    Mutant(
+        "join: rows on either side alone are joined unasked", "node/syncnode/reports.py",
+        "self.different or self.unnamed or (self.only_here and self.only_there)",
+        "self.different or self.unnamed",
+        "tests/node/test_membership.py::"
+        "test_where_each_side_has_rows_of_its_own_somebody_is_asked",
+    ),
+    Mutant(
+        "init: a row may say that it was changed in the future", "node/syncnode/modified.py",
+        "min(hlc_at(ms), latest)", "hlc_at(ms)",
+        "tests/node/test_modified.py::"
+        "test_a_write_after_the_installation_wins_over_any_older_row",
+    ),
+    Mutant(
+        "init: rows bear no times of the application", "node/syncnode/modified.py",
+        "    if not places:\n", "    if True:\n",
+        "tests/node/test_modified.py::test_the_later_edit_stands_wherever_it_was_made",
+    ),
+    Mutant(
+        "presets: declared references hold nothing", "node/syncnode/references.py",
+        "for inbound in _declared(schema) if schema is not None else ():", "for inbound in ():",
+        "tests/node/test_presets.py::TestDeclaredReferences::"
+        "test_hold_a_deleted_parent_that_only_they_refer_to[sqlite-sqlite]",
+    ),
+    Mutant(
+        "presets: 0 is a reference to nobody", "node/syncnode/writing.py",
+        "        if key is None or table.zeros.get(name) != key:\n", "        if True:\n",
+        "tests/node/test_presets.py::TestDeclaredReferences::"
+        "test_of_0_stay_0_where_no_row_has_that_number[sqlite-sqlite]",
+    ),
+    Mutant(
+        "presets: a type that changes its mind tells nobody", NODE_SEAL,
+        "        self._redecide(table, rows, step)\n", "",
+        "tests/node/test_presets.py::TestReferencesByCondition::"
+        "test_follow_when_their_type_changes_its_mind[sqlite-sqlite]",
+    ),
+    Mutant(
+        "presets: a number that leads nowhere leads to any row", NODE_WRITING,
+        "            if name in table.conditional and self._leads_elsewhere(table, row, name):\n",
+        "            if False:\n",
+        "tests/node/test_presets.py::TestReferencesByCondition::"
+        "test_that_lead_nowhere_stay_as_they_are_where_they_lead_nowhere_too[sqlite-sqlite]",
+    ),
+    Mutant(
+        "presets: rows that stay are taken from peers in bulk", NODE_ARRIVALS,
+        "                and not table.plan.local_rows\n", "",
+        "tests/node/test_presets.py::TestRowsThatStay::"
+        "test_of_a_peer_without_the_rule_wait_and_hurt_nobody[sqlite-sqlite]",
+    ),
+    Mutant(
+        "presets: what refers to a table that is left out stays", "node/syncnode/schema/choice.py",
+        "        if child is None:\n            return found\n", "        return found\n",
+        "tests/node/test_rules.py::"
+        "test_what_refers_to_a_table_that_a_preset_leaves_out_is_left_out_with_it",
+    ),
+    Mutant(
+        "tables: one that is taken up again claims what was written in its earlier life",
+        "node/syncnode/operations/tables.py",
+        "            replica.renew(book.origin.incarnation + 1, seq, why=TABLES)\n", "",
+        "tests/node/test_table_choice.py::TestATable::"
+        "test_that_an_edit_here_came_from_is_known_as_ones_own_no_more[sqlite-sqlite]",
+    ),
+    Mutant(
+        "tables: what peers said of other scopes is believed", NODE_REPLICA,
+        "        self._told.clear()  # scopes", "        # scopes",
+        "tests/node/test_table_choice.py::TestATable::"
+        "test_that_the_preset_leaves_out_can_be_taken_in[sqlite-sqlite]",
     ),
 )  # fmt: skip
