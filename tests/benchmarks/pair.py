@@ -140,7 +140,11 @@ def pair(engine: Engine, folder: Path, *, suffix: str = "") -> Iterator[Pair]:
 
 
 def _site(engine: Engine, folder: Path, name: str, port: int | None) -> Site:
-    store = engine.create(name)
+    return beside(engine.create(name), folder, name, port)
+
+
+def beside(store: Store, folder: Path, name: str, port: int | None) -> Site:
+    """A new site beside this database; it listens if it has a port."""
     site = Site(store, folder / name / "syncnode.toml", port)
     listen = [] if port is None else ["--listen", f"127.0.0.1:{port}"]
     site.command("init", "--database", store.url, "--name", name[0], *listen)

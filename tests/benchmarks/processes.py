@@ -21,6 +21,17 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
 
 
+def family_cpu_s(pid: int) -> float:
+    """The same of a process with its children, those that have ended included."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    alive_s = 0.0
+    for child in children:
+        with contextlib.suppress(FileNotFoundError):  # it has just ended
+            alive_s += cpu_s(int(child))
+    return sum(map(int, fields[11:15])) / TICKS_PER_S + alive_s
+
+
 def memory_mib(pid: int, name: str) -> float:
     """`VmRSS` (held now) or `VmHWM` (the most since the start, or since `reset_peak`)."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():

@@ -8,20 +8,20 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.engines import opened
+from benchmarks.engines import ENGINES, opened
 from benchmarks.workloads import IDLE_S, WORKLOADS, Line, Sizes, Table
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    usual = [name for name in WORKLOADS if name != "W2L"]
+    usual = [name for name in WORKLOADS if name not in ("W2L", "S1", "S2", "S3")]
     parser.add_argument(
         "--only",
         metavar="W1,W2,...",
         default=",".join(usual),
-        help=f"of {', '.join(WORKLOADS)} (default: all but W2L, which takes minutes)",
+        help=f"of {', '.join(WORKLOADS)} (default: all but W2L and S1 to S3, which take minutes)",
     )
-    parser.add_argument("--engine", choices=("sqlite", "mariadb"), default="sqlite")
+    parser.add_argument("--engine", choices=ENGINES, default="sqlite")
     parser.add_argument("--rows", type=int, default=100_000, help="of W1; the others follow")
     parser.add_argument("--repeat", type=int, default=3, help="runs; the median is printed")
     parser.add_argument("--idle-s", type=float, default=IDLE_S, help="how long idleness is watched")

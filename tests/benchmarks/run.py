@@ -1,6 +1,6 @@
-"""Measures the workloads W1 to W6 (README.md beside this file).
+"""Measures the workloads W1 to W6 and S1 to S3 (README.md beside this file).
 
-python tests/benchmarks/run.py [--only W1,W2] [--engine sqlite|mariadb] [--rows N] [--repeat N]
+python tests/benchmarks/run.py [--only W1,W2] [--engine ENGINE] [--rows N] [--repeat N]
 """
 
 import sys

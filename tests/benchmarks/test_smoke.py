@@ -20,7 +20,7 @@ def table_of(*options: str) -> dict[tuple[str, str], str]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    cells = [line.split("|") for line in done.stdout.splitlines() if line.startswith("| W")]
+    cells = [line.split("|") for line in done.stdout.splitlines() if line.startswith(("| W", "| S"))]
     return {(cell[1].strip(), cell[2].strip()): cell[3].strip() for cell in cells}
 
 
@@ -36,6 +36,12 @@ def test_each_workload_on_sqlite_gives_its_lines():
 def test_a_conflict_on_mariadb_gives_its_lines():
     table = table_of("--only", "W3", "--engine", "mariadb")
     assert table["W3", "losers on record, B"] == "5 rows"
+
+
+@pytest.mark.postgresql
+def test_beginning_on_postgresql_gives_its_lines():
+    table = table_of("--only", "S1,S2,S3", "--engine", "postgresql")
+    assert {name for name, _ in table} == {"S1", "S2", "S3"}
 
 
 def test_an_unknown_workload_is_refused():

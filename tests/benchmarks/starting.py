@@ -1,0 +1,126 @@
+"""S1 to S3: what it costs to begin, on databases that hold rows already."""
+
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks import rows
+from benchmarks.engines import Engine, Meter, Sqlite, Store, flush_disks
+from benchmarks.pair import Site, beside, free_port
+from benchmarks.relay import Relay
+from benchmarks.rows import Row
+
+if TYPE_CHECKING:
+    from benchmarks.workloads import Sizes, Table
+
+CHANGED = 0.01  # of the rows differ between two populated sites
+
+
+def install(engine: Engine, folder: Path, sizes: "Sizes", table: "Table") -> None:
+    """S1: `init` on a populated database."""
+    people, findings = _made(sizes)
+    store = engine.create("s1")
+    store.load(people, findings)
+    flush_disks()
+    server_s = engine.server_s()
+    site = Site(store, folder / "s1" / "syncnode.toml", None)
+    spent = site.command("init", "--database", store.url, "--name", "s")
+    server_s = engine.server_s() - server_s
+    table.put("S1", "init, wall", spent.wall_s, "s", 30 * sizes.rows / 1e6)
+    table.put("S1", "init, CPU of init and the server", spent.cpu_s + server_s, "s")
+    table.put("S1", "init, peak memory", spent.peak_mib, "MiB")
+    store.close()
+
+
+def first_load(engine: Engine, folder: Path, sizes: "Sizes", table: "Table") -> None:
+    """S2: an empty site joins one that has all rows, which lies in SQLite."""
+    people, findings = _made(sizes)
+    raw_s, raw_wall_s = _raw(engine, people, findings)
+    with ExitStack() as stack:
+        a, b, link = _two(stack, Sqlite(folder), engine, folder, people, findings, [])
+        token = a.command("invite", "b", "--url", f"https://127.0.0.1:{link.port}").out.strip()
+        server_s, link_bytes = engine.server_s(), link.bytes
+        spent = [b.command("join", token, "--yes"), b.command("sync")]
+        cpu_s = sum(one.cpu_s for one in spent) + engine.server_s() - server_s
+        wall_s = sum(one.wall_s for one in spent)
+        assert b.store.count("obs") == len(findings)
+        table.put("S2", "raw insert, CPU", raw_s, "s")
+        table.put("S2", "first load, CPU of B and its server", cpu_s, "s")
+        table.put("S2", "first load / raw, CPU", cpu_s / raw_s, "x")
+        table.put("S2", "first load / raw, wall", wall_s / raw_wall_s, "x", 3)
+        table.put("S2", "on the wire", (link.bytes - link_bytes) / 1e6, "MB")
+        table.put("S2", "peak memory of B", max(one.peak_mib for one in spent), "MiB")
+
+
+def join_populated(engine: Engine, folder: Path, sizes: "Sizes", table: "Table") -> None:
+    """S3: two sites that hold the same rows but for one in a hundred are joined."""
+    people, findings = _made(sizes)
+    every = round(1 / CHANGED)
+    other = [
+        (*row[:5], f"changed {number}", *row[6:]) if number % every == 0 else row
+        for number, row in enumerate(findings)
+    ]
+    with ExitStack() as stack:
+        a, b, link = _two(stack, engine, engine, folder, people, findings, other)
+        token = a.command("invite", "b", "--url", f"https://127.0.0.1:{link.port}").out.strip()
+        began = link.bytes
+        spent = [b.command("join", token, "--yes"), b.command("sync")]
+        joined = link.bytes - began
+        assert b.store.rows("obs") == a.store.rows("obs"), "they are equal"
+    with ExitStack() as stack:
+        a, b, link = _two(stack, engine, engine, folder / "full", people, findings, [], suffix="f")
+        token = a.command("invite", "b", "--url", f"https://127.0.0.1:{link.port}").out.strip()
+        began = link.bytes
+        b.command("join", token, "--yes")
+        b.command("sync")
+        full = link.bytes - began
+    table.put("S3", "full copy, on the wire", full / 1e6, "MB")
+    table.put("S3", "join of 1 % difference, on the wire", joined / 1e6, "MB")
+    table.put("S3", "join / full copy", 100 * joined / full, "%", 6)
+    table.put("S3", "join, wall", sum(one.wall_s for one in spent), "s")
+
+
+def _made(sizes: "Sizes") -> tuple[list[Row], list[Row]]:
+    people = list(rows.persons(sizes.persons))
+    return people, list(rows.observations(people, sizes.rows - sizes.persons))
+
+
+def _raw(engine: Engine, people: Sequence[Row], findings: Sequence[Row]) -> tuple[float, float]:
+    store = engine.create("raw")
+    flush_disks()
+    meter, began_s = Meter(engine), os.times().elapsed
+    store.load(people, findings)
+    spent = meter.read_s(), os.times().elapsed - began_s
+    store.close()
+    return spent
+
+
+def _two(
+    stack: ExitStack,
+    ours: Engine,
+    theirs: Engine,
+    folder: Path,
+    people: Sequence[Row],
+    findings: Sequence[Row],
+    there: Sequence[Row],
+    *,
+    suffix: str = "",
+) -> tuple[Site, Site, Relay]:
+    """A site with all rows that serves, one beside it with `there`, and the link between."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    link = stack.enter_context(Relay(port))
+    stores: list[Store] = [ours.create(f"a{suffix}"), theirs.create(f"b{suffix}")]
+    stores[0].load(people, findings)
+    if there:
+        stores[1].load(people, there)
+    a = beside(stores[0], folder, f"a{suffix}", port)
+    b = beside(stores[1], folder, f"b{suffix}", None)
+    for site in (a, b):
+        stack.callback(site.store.close)
+        stack.callback(site.stop)
+    a.start()
+    flush_disks()
+    return a, b, link
