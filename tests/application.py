@@ -18,6 +18,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pymysql
 from sites import connect
 from tables import dialect_of
@@ -47,7 +48,7 @@ class Application:
 
     def _open(self) -> None:
         self._connection = connect(self._url)
-        self._mysql = dialect_of(self._connection) == "mysql"
+        self._server = dialect_of(self._connection) != "sqlite"
 
     def write(self, rows: int) -> None:
         """One transaction of so many new rows, with an edit and a delete of older ones.
@@ -57,10 +58,10 @@ class Application:
         patients, visits = dict(self.patients), dict(self.visits)
         new = [str(uuid.uuid4()) for _ in range(max(1, rows // 2))]
         try:
-            self._say("START TRANSACTION" if self._mysql else "BEGIN IMMEDIATE")
+            self._say("START TRANSACTION" if self._server else "BEGIN IMMEDIATE")
             self._write(new, patients, visits)
             self._say("COMMIT")
-        except pymysql.MySQLError:
+        except (pymysql.MySQLError, psycopg.Error):
             if not self._committed(new[0]):
                 return
         except sqlite3.OperationalError as error:
@@ -102,7 +103,7 @@ class Application:
             try:
                 self._open()
                 return bool(self._say("SELECT 1 FROM patient WHERE uuid = ?", key))
-            except pymysql.MySQLError:
+            except (pymysql.MySQLError, psycopg.Error):
                 time.sleep(LOST_S)
         raise AssertionError("the server did not come back")
 
@@ -115,7 +116,7 @@ class Application:
         self._connection.cursor().executemany(self._marked(sql), rows)
 
     def _marked(self, sql: str) -> str:
-        return sql.replace("?", "%s") if self._mysql else sql
+        return sql.replace("?", "%s") if self._server else sql
 
     def _text(self) -> str:
         self._count += 1

@@ -3,6 +3,7 @@
 Fixtures:
     mariadb: A private server for the whole run (`servers.MariaDB`).
     mariadb_url: The URL of an empty database on it, dropped after the test.
+    postgresql, postgresql_url: The same of PostgreSQL (`servers.PostgreSQL`).
     openmrs: The folder of the OpenMRS schema and rows, beside the repository.
     seeds: How many times the usual effort a search for faults is worth.
 
@@ -19,9 +20,10 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from servers import MariaDB, mariadb_programs
+from servers import MariaDB, PostgreSQL, mariadb_programs, postgresql_programs
 
 OPENMRS = "../shared/openmrs"  # from the root of the repository
+SERVER_NAMES = {"mariadb": "MariaDB", "postgresql": "PostgreSQL"}  # by fixture and marker
 SERVERS = pytest.StashKey[dict[str, str]]()
 NOT_RUN = pytest.StashKey[dict[str, int]]()
 
@@ -49,12 +51,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[SERVERS] = {"SQLite": sqlite3.sqlite_version}
     config.stash[NOT_RUN] = {}
     config.addinivalue_line("markers", "mariadb: needs a MariaDB server (tests/install-servers)")
+    config.addinivalue_line(
+        "markers", "postgresql: needs a PostgreSQL server (tests/install-servers)"
+    )
     config.addinivalue_line("markers", f"openmrs: needs {OPENMRS} beside the repository")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     fixtures = getattr(item, "fixturenames", ())
-    for name in ("mariadb", "openmrs"):
+    for name in (*SERVER_NAMES, "openmrs"):
         if name in fixtures:
             item.add_marker(name)
 
@@ -63,6 +68,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     lacks = {
         "mariadb": mariadb_programs() is None and "MariaDB not found",
+        "postgresql": postgresql_programs() is None and "PostgreSQL not found",
         "openmrs": not _openmrs(item.config).is_dir() and f"{OPENMRS} is absent",
     }
     for name, reason in lacks.items():
@@ -74,7 +80,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if os.environ.get("CI") and session.config.stash[NOT_RUN].get("mariadb"):
+    not_run = session.config.stash[NOT_RUN]
+    if os.environ.get("CI") and any(not_run.get(name) for name in SERVER_NAMES):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -85,14 +92,15 @@ def pytest_terminal_summary(
     not_run = config.stash[NOT_RUN]
     terminalreporter.section("what the tests ran on")
     terminalreporter.write_line(f"databases: {versions}")
-    if "mariadb" in not_run:
-        remedy = "sh tests/install-servers gets it"
-        grave = "; a failure, since CI is set" if os.environ.get("CI") else ""
-        terminalreporter.write_line(
-            f"databases: MariaDB not found, {_tests(not_run['mariadb'])} did not run "
-            f"({remedy}){grave}",
-            yellow=True,
-        )
+    for fixture, name in SERVER_NAMES.items():
+        if fixture in not_run:
+            remedy = "sh tests/install-servers gets it"
+            grave = "; a failure, since CI is set" if os.environ.get("CI") else ""
+            terminalreporter.write_line(
+                f"databases: {name} not found, {_tests(not_run[fixture])} did not run "
+                f"({remedy}){grave}",
+                yellow=True,
+            )
     if "openmrs" in not_run:
         terminalreporter.write_line(
             f"openmrs: {_tests(not_run['openmrs'])} did not run, {OPENMRS} is absent", yellow=True
@@ -117,6 +125,22 @@ def mariadb_url(mariadb: MariaDB) -> Iterator[str]:
     name = f"test_{next(_database_numbers)}"
     yield mariadb.create_database(name)
     mariadb.execute(f"DROP DATABASE IF EXISTS `{name}`")
+
+
+@pytest.fixture(scope="session")
+def postgresql(pytestconfig: pytest.Config) -> Iterator[PostgreSQL]:
+    if postgresql_programs() is None:
+        pytest.skip("PostgreSQL not found")
+    with PostgreSQL() as server:
+        pytestconfig.stash[SERVERS]["PostgreSQL"] = server.version.partition(" ")[0]
+        yield server
+
+
+@pytest.fixture
+def postgresql_url(postgresql: PostgreSQL) -> Iterator[str]:
+    name = f"test_{next(_database_numbers)}"
+    yield postgresql.create_database(name)
+    postgresql.drop_database(name)
 
 
 @pytest.fixture(scope="session")

@@ -92,7 +92,7 @@ class ProcessSite:
     def admit(self, other: "ProcessSite", *options: str) -> None:
         """Invite another site and let it join; `serve` runs here."""
         token = self.run("invite", other.name, *options).strip()
-        other.run("join", token)
+        other.run("join", token, "--yes")
 
     # The daemon
 

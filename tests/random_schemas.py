@@ -11,6 +11,7 @@ import sqlite3
 import uuid
 from typing import Any
 
+import psycopg
 import pymysql
 from hypothesis import strategies as st
 from tables import (
@@ -104,7 +105,7 @@ def perform(connection: Any, statement: Statement) -> bool:
     """
     try:
         execute(connection, statement)
-    except (sqlite3.IntegrityError, pymysql.err.IntegrityError):
+    except (sqlite3.IntegrityError, pymysql.err.IntegrityError, psycopg.IntegrityError):
         return False
     return True
 

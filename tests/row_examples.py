@@ -8,7 +8,7 @@ import hypothesis.strategies as st
 from syncproto.identity import Origin, RowKey, SiteId
 from syncproto.memory import MemoryReplica
 from syncproto.merge import merged
-from syncproto.row import EMPTY, Cell, Row, Stamp, Value, deletion
+from syncproto.row import EMPTY, Cell, Row, Stamp, Value, deletion, written
 
 A, B, C = (Origin(SiteId(letter * 16), 1) for letter in (b"A", b"B", b"C"))
 KEY, OTHER_KEY = RowKey(b"k" * 16), RowKey(b"o" * 16)
@@ -42,6 +42,7 @@ def replica(
     rows_max: int = 1_000,
     network: bytes = b"network!",
     first_nonce: int = 1,
+    delete_wins: tuple[str, ...] = (),
 ) -> MemoryReplica:
     """A replica whose nonces are numbers in turn, from a start of its own."""
     numbers = count(first_nonce + 1_000 * origin.site[0])
@@ -52,6 +53,7 @@ def replica(
         wall_ms=clock or Clock(),
         nonce=lambda: next(numbers),
         rows_max=rows_max,
+        delete_wins=delete_wins,
     )
 
 
@@ -77,8 +79,8 @@ def histories(draw: st.DrawFn) -> list[Row]:
             stamp = Stamp(max(draw(st.integers(1, 9)), row.hlc + 1), origin, seqs[origin])
             if kind == "write":
                 name = draw(st.sampled_from("ab"))
-                held[origin] = merged(row, Row({name: Cell(stamp, draw(st.integers(0, 2)))}))
+                held[origin] = written(row, {name: draw(st.integers(0, 2))}, stamp)
             elif row.cells:
-                held[origin] = deletion(row, stamp)
+                held[origin] = deletion(row, stamp, wins=draw(st.booleans()))
         parts.append(held[origin])
     return parts

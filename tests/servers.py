@@ -3,9 +3,12 @@
 Nothing here touches a server that runs on the machine already, nor its configuration files.
 """
 
+import contextlib
 import os
+import pwd
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -15,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import psycopg
 import pymysql
 
 START_S_MAX = 60.0  # usually three; a machine under load may be slow
@@ -255,3 +259,223 @@ def _free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
+
+
+def postgresql_programs() -> tuple[Path, Path] | None:
+    """The server and what makes its data folder; None when this machine lacks one of them."""
+    folders = sorted(
+        Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name)
+    )
+    path = os.pathsep.join([*map(str, reversed(folders)), os.environ.get("PATH", os.defpath)])
+    server, installer = (shutil.which(name, path=path) for name in ("postgres", "initdb"))
+    return (Path(server), Path(installer)) if server and installer else None
+
+
+class PostgreSQL:
+    """A PostgreSQL server of our own, with durable commits, for the user `postgres`.
+
+    Use it as a context manager. The server refuses to run as root: then it is run as the system's
+    user `postgres`, or `nobody`, to whom its folder belongs.
+
+    Attributes:
+        version: As the server says, such as "15.8 (Debian 15.8-0+deb12u1)".
+        port: On 127.0.0.1.
+        pid: Of the server's process.
+    """
+
+    def __init__(self, *options: str) -> None:
+        self.version = ""
+        self.port = _free_port()
+        self.password = secrets.token_hex(8)
+        self._options = options
+        self.folder = Path(tempfile.mkdtemp(prefix="syncnode-postgresql-"))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "PostgreSQL":
+        try:
+            self._install()
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def pid(self) -> int:
+        assert self._process, "the server runs"
+        return self._process.pid
+
+    def url(
+        self,
+        database: str,
+        *,
+        user: str = "postgres",
+        password: str | None = None,
+        schema: str | None = None,
+    ) -> str:
+        """What `syncnode init --database` takes."""
+        secret = self.password if password is None else password
+        path = f"?options=-csearch_path%3D%22{schema}%22" if schema else ""
+        return (
+            f"postgresql+psycopg://{quote(user, safe='')}:{quote(secret, safe='')}"
+            f"@127.0.0.1:{self.port}/{database}{path}"
+        )
+
+    def connect(self, database: str | None = None, **options: Any) -> psycopg.Connection[Any]:
+        """A connection as `postgres` that commits each statement by itself."""
+        return psycopg.connect(
+            host="127.0.0.1",
+            port=self.port,
+            user=options.pop("user", "postgres"),
+            password=options.pop("password", self.password),
+            dbname=database or "postgres",
+            autocommit=options.pop("autocommit", True),
+            **options,
+        )
+
+    def execute(
+        self, sql: str, parameters: Sequence[Any] = (), *, database: str | None = None
+    ) -> list[tuple[Any, ...]]:
+        """Run one statement as `postgres`, commit, and return its rows."""
+        with self.connect(database) as connection:
+            cursor = connection.execute(sql, parameters or None)
+            return list(cursor.fetchall()) if cursor.description else []
+
+    def create_database(self, name: str) -> str:
+        """An empty database, in place of one of that name; its URL."""
+        self.drop_database(name)
+        self.execute(f'CREATE DATABASE "{name}"')
+        return self.url(name)
+
+    def drop_database(self, name: str) -> None:
+        self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+    def dump(self, database: str, *, rows: bool = False) -> str:
+        """The schema (tables, triggers, functions), by request the rows; alike for alike."""
+        programs = postgresql_programs()
+        assert programs, "the caller has looked"
+        done = subprocess.run(
+            [
+                programs[0].with_name("pg_dump"),
+                *(() if rows else ("--schema-only",)),
+                f"--dbname=postgresql://postgres@127.0.0.1:{self.port}/{database}",
+            ],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            env={**os.environ, "PGPASSWORD": self.password},
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"pg_dump: {done.stderr.decode(errors='replace')}")
+        # Newer releases put a random word around what psql is to run.
+        lines = done.stdout.decode().splitlines(keepends=True)
+        return "".join(
+            line for line in lines if not line.startswith(("\\restrict", "\\unrestrict", "--"))
+        )
+
+    def start(self) -> None:
+        """Start the server on its data folder and wait until it answers."""
+        programs = postgresql_programs()
+        assert programs, "the caller has looked"
+        with (self.folder / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    programs[0],
+                    *("-D", self.folder / "rows"),
+                    *("-p", str(self.port)),
+                    *("-h", "127.0.0.1"),
+                    *("-k", self.folder),
+                    *("-c", "synchronous_commit=on"),
+                    *("-c", "shared_buffers=64MB"),
+                    *("-c", "max_connections=60"),
+                    *("-c", "wal_level=minimal"),
+                    *("-c", "max_wal_senders=0"),
+                    *("-c", "autovacuum_naptime=10s"),
+                    *("-c", "logging_collector=off"),
+                    *self._options,
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                **_as_nobody(),
+            )
+        self._wait_until_it_answers()
+
+    def stop(self) -> None:
+        """End the server, by its own process; by force when it does not go."""
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGINT)  # a "fast shutdown": it waits for nobody
+        try:
+            self._process.wait(STOP_S_MAX)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._process = None
+
+    def kill(self) -> None:
+        """End the server at once, as a crash would; its own processes go with it."""
+        assert self._process, "the server runs"
+        self._process.send_signal(signal.SIGQUIT)
+        try:
+            self._process.wait(STOP_S_MAX)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def _install(self) -> None:
+        programs = postgresql_programs()
+        assert programs, "the caller has looked"
+        word = self.folder / "password"
+        word.write_text(f"{self.password}\n")
+        if identity := _as_nobody():
+            for path in (self.folder, word):
+                os.chown(path, identity["user"], identity["group"])
+        subprocess.run(
+            [
+                programs[1],
+                *("-D", self.folder / "rows"),
+                "--username=postgres",
+                f"--pwfile={word}",
+                "--auth=scram-sha-256",
+                "--encoding=UTF8",
+                "--locale=C.UTF-8",
+                "--no-sync",
+            ],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=True,
+            timeout=START_S_MAX,
+            cwd=self.folder,
+            **_as_nobody(),
+        )
+
+    def _wait_until_it_answers(self) -> None:
+        assert self._process, "it was started"
+        deadline_s = time.monotonic() + START_S_MAX
+        while True:
+            try:
+                self.version = str(self.execute("SHOW server_version")[0][0])
+                return
+            except psycopg.OperationalError as error:
+                gone = self._process.poll() is not None
+                if gone or time.monotonic() > deadline_s:
+                    log = (self.folder / "server.log").read_text(errors="replace")
+                    raise RuntimeError(f"PostgreSQL did not start:\n{log[-4_000:]}") from error
+                time.sleep(0.05)
+
+
+def _as_nobody() -> dict[str, Any]:
+    """Whom a process is run as that must not be root; nothing to change for anybody else."""
+    if os.geteuid() != 0:
+        return {}
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            found = pwd.getpwnam(name)
+            return {"user": found.pw_uid, "group": found.pw_gid, "extra_groups": []}
+    raise RuntimeError("PostgreSQL does not run as root, and there is no user postgres or nobody")

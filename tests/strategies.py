@@ -67,7 +67,12 @@ typed_columns = st.sampled_from([any_ints, any_floats, texts, blobs, date_texts,
 
 seen = st.dictionaries(origins, seqs, max_size=3)
 deletes = st.builds(
-    Delete, st.sets(stamps, min_size=1, max_size=3).map(lambda found: tuple(sorted(found))), seen
+    lambda found, marked, seen: Delete(
+        tuple(sorted(found)), seen, frozenset(sorted(found)[:marked])
+    ),
+    st.sets(stamps, min_size=1, max_size=3),
+    st.integers(0, 3),
+    seen,
 )
 cells = st.builds(Cell, stamps, values)
 rows = st.one_of(
@@ -118,7 +123,10 @@ frontiers = st.one_of(
         lambda scopes, vector: Frontier(dict.fromkeys(scopes, vector)), st.sets(names), vectors
     ),
 )
-conflicts = st.builds(Conflict, names, keys, st.just("") | names, stamps, stamps, values, values)
+conflicts = st.one_of(
+    st.builds(Conflict, names, keys, st.just("") | names, stamps, stamps, values, values),
+    st.builds(Conflict, names, keys, names, stamps, stamps, st.none(), values, st.just(True)),
+)
 records = st.builds(RecordedConflict, conflicts, stamps)
 lsns = st.one_of(st.integers(0, 5), st.just(INT64))
 chunks = st.builds(

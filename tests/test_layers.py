@@ -29,7 +29,9 @@ PURE = {
 # Doors to the outside world that stand in those modules or need no import at all.
 IMPURE_NAMES = {"open", "print", "input", "exec", "eval", "breakpoint", "__import__"}
 IMPURE_ATTRIBUTES = {"now", "utcnow", "today", "uuid1", "uuid4", "getnode"}
-HEAVY = {"trio", "httpx", "sqlalchemy", "pymysql", "syncnode", "socket", "ssl", "sqlite3"}
+HEAVY = {
+    *("trio", "httpx", "sqlalchemy", "pymysql", "psycopg", "syncnode", "socket", "ssl", "sqlite3")
+}
 # What the judges of a run may use of the code that they judge.
 VALUES = {"syncproto.frontier", "syncproto.identity", "syncproto.row"}
 

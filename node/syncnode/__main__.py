@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 
-from syncnode.cli import membership, reports, running, site
+from syncnode.cli import deciding, membership, reports, running, site, tables, verifying
 from syncnode.cli.arguments import Parser
 from syncnode.cli.terminal import EXIT_DONE, EXIT_INTERRUPTED, EXIT_NOT_DONE, EXIT_USAGE, notice
 from syncproto.errors import SyncError
@@ -56,7 +56,7 @@ def _parser() -> Parser:
     )
     parser.add_argument("--version", action="store_true", help="print the version")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for family in (site, membership, running, reports):
+    for family in (site, membership, running, tables, reports, deciding, verifying):
         family.add_commands(commands)
     return parser
 

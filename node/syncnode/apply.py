@@ -9,13 +9,15 @@ The engine never acts by itself: a deleted row goes only when nothing refers to 
 until then it is held in its table (rules A4 and A12).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from syncnode.arrivals import Arrivals
 from syncnode.settling import Settler
 from syncproto.delta import Chunk
 from syncproto.frontier import Frontier
+from syncproto.identity import RowKey
 from syncproto.merge import merged
+from syncproto.row import Row
 
 
 class Applier(Arrivals, Settler):
@@ -28,6 +30,8 @@ class Applier(Arrivals, Settler):
             self._sidecar.put_conflicts(chunk.records)
             self._apply_blocks(chunk.blocks, claim)
         self.settle(self._sealer.sealed_keys)
+        for number in sorted(self._written - {0}):
+            self._tx.dialect.raise_counters(self._tx, self._tables[number].plan)
 
     def take_due(self) -> bool:
         """Merge the cells whose stamps are not of the future any more; what they displace went
@@ -42,6 +46,19 @@ class Applier(Arrivals, Settler):
             if wanted.row != wanted.old:
                 self._carry_out(table, [wanted])
         return bool(due)
+
+    def rewrite(
+        self, name: str, keys: Sequence[RowKey], changed: Callable[[RowKey, Row], Row]
+    ) -> None:
+        """Give rows new states: `changed` of each row's key and state."""
+        table = self._by_name[name]
+        rows = list(self._ours(table, keys).values())
+        self._tx.dialect.lock_rows(
+            self._tx, table.plan, [one.shown.pk for one in rows if one.shown is not None]
+        )
+        for one in rows:
+            one.row = changed(one.key, one.row)
+        self._carry_out(table, rows)
 
     def finish(self) -> None:
         """Leave the connection as it was found."""

@@ -4,20 +4,21 @@ Rows that are new here are the common case. They are written in blocks; everythi
 by row through the protocol's own merge.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from syncnode.conditional import deciders, numbered, written
 from syncnode.dialects.base import Unfit
 from syncnode.hidden import HiddenRow
 from syncnode.revivals import Revivals
+from syncnode.schema.plan import Conditional
 from syncnode.seal import NotPlain
 from syncnode.table import Clock, Key, StoredRow, Table, all_canonical
 from syncnode.writing import Refusal, Wanted
 from syncproto.clock import milliseconds
 from syncproto.codec import encode_cells
 from syncproto.delta import Block
-from syncproto.errors import UnexpectedMessageError
 from syncproto.frontier import Frontier, VersionVector
 from syncproto.identity import RowKey
 from syncproto.memory import parted
@@ -66,7 +67,7 @@ class Arrivals(Revivals):
         for block in blocks:
             table = self._by_name.get(block.table)
             if table is None:
-                raise UnexpectedMessageError(f"table {block.table!r} is not replicated here")
+                continue  # disabled since the peer was told; nothing of it is claimed
             arrivals.setdefault(table.number, _Arrivals()).blocks.append(block)
         self._look(arrivals)
         for number, here in arrivals.items():
@@ -111,6 +112,7 @@ class Arrivals(Revivals):
         block that holds a known row, and then each is asked for."""
         if (
             self._careful
+            or table.conditional
             or len(keys) < SAMPLED_ROWS_MIN
             or not table.uuid_indexed
             or table.plan.in_cycle
@@ -133,17 +135,21 @@ class Arrivals(Revivals):
         keys = here.keys
         doubled = len(set(keys)) != len(keys)
         for block in here.blocks:
+            by_content = [name for name in table.conditional if name in block.references]
             plain = (
                 table.plan.key_kind != "none"
                 and not doubled
                 and not self._hidden.some_aside(table.number)
                 and bool(block.columns)
+                and not table.plan.local_rows
                 and all(name in table.place for name in block.columns)
+                and all(table.may_refer(name, block.references[name]) for name in by_content)
                 and dict(block.references)
                 == {n: t for n, t in table.references.items() if n in block.columns}
                 | {n: t for n, t in block.references.items() if n not in table.references}
             )
             odd_one_out = set(block.deletes)
+            odd_one_out |= self._may_lead_elsewhere(table, block)
             unknown = plain and not (odd_one_out or block.odd or here.found or here.hidden)
             if unknown and max(block.stamps).hlc <= self._limit:
                 short.append(block)
@@ -169,6 +175,37 @@ class Arrivals(Revivals):
             if rest.keys:
                 short.append(rest)
         return short, slow
+
+    def _may_lead_elsewhere(self, table: Table, block: Block) -> set[int]:
+        """Rows with a number that came as none, though here it may be one of some row."""
+        doubtful: set[int] = set()
+        for name, condition in table.conditional.items():
+            if name not in block.columns or name in block.references:
+                continue
+            rows = numbered(block.values, block.columns.index(name))
+            deciding = condition.by or condition.column
+            if rows and deciding in block.columns:
+                place = block.columns.index(deciding)
+                said = {block.values[index][place] for index in rows}
+                plain = said - deciders(said, condition, self._said_here(condition, said))
+                rows = {index for index in rows if block.values[index][place] not in plain}
+            doubtful |= rows
+        return doubtful
+
+    def _said_here(self, condition: Conditional, keys: Collection[Any]) -> Mapping[Any, Any]:
+        """What the rows that decide say, by their keys; nothing of those that are not here yet."""
+        if condition.by is None:
+            return {said: said for said in keys}
+        table = self._by_name.get(condition.decider)
+        if table is None or condition.column not in table.place:
+            return {}
+        found = self._find(table, [RowKey(bytes(key)) for key in keys if key is not None])
+        place = table.place[condition.column]
+        return {
+            one.clock.key: one.values[place]
+            for one in table.by_pk(self._tx, list(found.values()), self._origins)
+            if one.clock is not None
+        }
 
     # Blocks of rows that are new here
 
@@ -280,6 +317,7 @@ class Arrivals(Revivals):
         pk_places = [columns.index(name) for name in table.plan.primary_key]
         highest = self._sidecar.hlc
         complete = block.columns == table.columns
+        absent = [name for name in table.columns if name not in block.columns]
         for index in good:
             if index in failed:
                 continue
@@ -289,9 +327,10 @@ class Arrivals(Revivals):
             cells = None
             name = key_hash(key)
             odd = block.odd.get(index)
+            if odd or absent:
+                stamps = {block.columns[place]: other for place, other in (odd or {}).items()}
+                cells = encode_cells(stamps, None, number_of, absent)
             if odd:
-                stamps = {block.columns[place]: other for place, other in odd.items()}
-                cells = encode_cells(stamps, None, number_of)
                 used = set(odd.values())
                 if len(odd) < len(block.columns):
                     used.add(stamp)
@@ -354,11 +393,16 @@ class Arrivals(Revivals):
         columns = list(block.columns)
         series: list[Any] = list(zip(*block.values, strict=True))
         for place, name in enumerate(columns):
-            target = table.references.get(name)
+            target = block.references.get(name) if name in table.may_hold_keys else None
             convert = table.from_wire[table.place[name]]
-            if target is not None and name in block.references:
+            if target is not None:
                 known = self._locals.get(target, {})
+                if name in table.zeros:
+                    known = {table.zeros[name]: 0, **known}
                 series[place] = [None if key is None else known.get(key) for key in series[place]]
+                if name in table.conditional:
+                    column = table.travelling[table.place[name]]
+                    series[place] = [written(column, number) for number in series[place]]
                 self._note_forward(table, target, block, place, forward)
             elif convert is not None and not table.dialect.plain(
                 table.travelling[table.place[name]], series[place]
@@ -395,23 +439,27 @@ class Arrivals(Revivals):
         forward: dict[int, dict[str, Reference]],
     ) -> None:
         """References to rows of this chunk that are written later (circles, self-references)."""
-        if target != table.name and not table.plan.in_cycle:
+        name = block.columns[place]
+        if target != table.name and not table.plan.in_cycle and name not in table.conditional:
             return
         for index, row in enumerate(block.values):
             key = row[place]
-            if key is not None:
+            if key is not None and key != table.zeros.get(block.columns[place]):
                 assert isinstance(key, bytes), "references travel as keys"
                 forward.setdefault(index, {})[block.columns[place]] = Reference(target, RowKey(key))
 
     def _unresolved(self, table: Table, block: Block) -> dict[int, Refusal]:
         """Rows whose parents are nowhere; parents that are deleted are brought back, held."""
         refused: dict[int, Refusal] = {}
-        for name, target in table.references.items():
-            if name not in block.columns or name not in block.references:
+        for name, target in block.references.items():
+            if name not in block.columns or name not in table.may_hold_keys:
                 continue
             place = block.columns.index(name)
             wanted = {row[place] for row in block.values}
             wanted.discard(None)
+            zero = table.zeros.get(name)
+            if zero in wanted and self._is_nothing(table, name, zero):
+                wanted.discard(zero)
             lacking = self._resolve(target, wanted)
             if not lacking:
                 continue
@@ -436,7 +484,8 @@ class Arrivals(Revivals):
             if stored is None or (table.number, pk) in gone:
                 continue
             row = self._as_received(table, stored, references)
-            refusal = self._missing(table, "", lost_parent.table, lost_parent.key)
+            column = next((n for n, r in references.items() if r is lost_parent), "")
+            refusal = self._missing(table, column, lost_parent.table, lost_parent.key)
             gone[table.number, pk] = (key, row, refusal)
             for child, child_pk in self._referrers.children(self._tx, table, pk):
                 stored = next(child.by_pk(self._tx, [child_pk], self._origins), None)
@@ -444,8 +493,8 @@ class Arrivals(Revivals):
                     above = Reference(table.name, key)
                     todo.append((child, stored.clock.key, child_pk, {}, above))
         with self._deferred(bool(gone)):
-            for (number, pk), (key, _, _) in gone.items():
-                table = self._tables[number]
+            for number, pk in self._children_first(gone):
+                key, table = gone[number, pk][0], self._tables[number]
                 self._write_to(number)
                 self._tx.execute(table.delete_sql(), pk)
                 table.delete_clocks(self._tx, [pk])
@@ -546,7 +595,7 @@ class Arrivals(Revivals):
 
     def _is_plain_edit(self, table: Table, clock: Clock, row: Row, theirs: VersionVector) -> bool:
         base = clock.stamp
-        if clock.odd or clock.delete is not None or row.delete is not None:
+        if clock.odd or clock.absent or clock.delete is not None or row.delete is not None:
             return False
         if not row.cells or len(row.cells) >= len(table.columns) or not theirs.covers(base):
             return False

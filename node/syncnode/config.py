@@ -13,8 +13,15 @@
     skew_max = "5m"
 
     [tables]                                    # optional, here or in the topology
+    preset = "openmrs"                          # or the path of one's own
     only = ["person"]
     exclude = ["audit_log"]
+
+    [tables.visit]                              # rules of a table: schema/rule_files.py
+    references.place_id = "place"
+
+    [hooks.search]                              # whom to tell what arrived: hook_settings.py
+    after_apply = ["/usr/local/bin/reindex"]
 
 Relative paths, also that of an SQLite database, are relative to the file. The environment
 variable SYNCNODE_DATABASE replaces `database`, so that a password need not be in a file.
@@ -34,6 +41,7 @@ from syncnode.database_url import (
     database_fault,
     without_password,
 )
+from syncnode.hook_settings import Hook, read_hooks
 from syncnode.toml_reader import Document, Table, meant, shown
 from syncnode.topology import (
     EVERY_TABLE,
@@ -105,6 +113,7 @@ class Settings:
         topology: The network, when the file names it.
         tables: Which tables take part.
         every_ms: How often the site calls its peers.
+        hooks: Whom to tell what was applied.
     """
 
     path: Path
@@ -119,6 +128,7 @@ class Settings:
     limits: Limits = DEFAULT_LIMITS
     every_ms: int = EVERY_MS
     database_given: bool = True
+    hooks: tuple[Hook, ...] = ()
 
     @property
     def url(self) -> str | None:
@@ -214,6 +224,7 @@ def _settings(document: Document, environment: Mapping[str, str]) -> Settings | 
     topology_path = root.text("topology", example="topology.toml")
     calls_every_ms = every_ms(root)
     limits = _limits(root.table("limits"))
+    hooks = read_hooks(root.table("hooks"))
     tables_table = root.table("tables")
     tables = table_choice(tables_table)
     tables_table.refuse_unknown()
@@ -236,6 +247,7 @@ def _settings(document: Document, environment: Mapping[str, str]) -> Settings | 
         topology=topology,
         tables=tables,
         limits=limits,
+        hooks=hooks,
     )
     settings, faults = within_network(settings)
     for place, text in faults:
@@ -329,6 +341,7 @@ def within_network(
     for key, ours, theirs in (
         ("only", here.only, there.only),
         ("exclude", here.exclude, there.exclude),
+        ("preset", here.preset, there.preset),
     ):
         if ours and theirs and ours != theirs:
             faults.append((("tables", key), f"{network.path} says another; keep one of the two"))
@@ -336,9 +349,11 @@ def within_network(
     for name in sorted({*(only or ())} & {*exclude} - ({*(here.only or ())} & {*here.exclude})):
         both = f'{shown(name)} is in "only" and in "exclude", here and in {network.path}; keep one'
         faults.append((("tables",), both))
+    presets = here.rules[:1] if here.preset else there.rules[:1] if there.preset else ()
+    own = (*there.rules[bool(there.preset) :], *here.rules[bool(here.preset) :])
     completed = replace(
         settings,
-        tables=TableChoice(only, exclude),
+        tables=TableChoice(only, exclude, here.preset or there.preset, (*presets, *own)),
         public_url=settings.public_url or (site.url if site else None),
         every_ms=(site.every_ms if site else None) or EVERY_MS,
     )

@@ -91,7 +91,8 @@ class Database:
     """The database at a URL. Opens no connection before the first transaction.
 
     Args:
-        url: As SQLAlchemy reads it: `sqlite:///path`, `mysql+pymysql://user:word@host/name`.
+        url: As SQLAlchemy reads it: `sqlite:///path`, `mysql+pymysql://user:word@host/name`,
+            `postgresql+psycopg://user:word@host/name`.
         light: For short reports: no pool, and SQLAlchemy is not even imported.
     """
 
@@ -190,7 +191,12 @@ def dialect_of(url: str) -> Dialect:
         from syncnode.dialects.mysql import MysqlDialect
 
         return MysqlDialect()
+    if scheme in ("postgresql", "postgresql+psycopg"):
+        from syncnode.dialects.postgresql import PostgresqlDialect
+
+        return PostgresqlDialect()
     raise ConfigError(
         f"database: {scheme or url!r} is no kind of database that syncnode knows; "
-        "sqlite:///file.db and mysql+pymysql://user:password@host/name are"
+        "sqlite:///file.db, mysql+pymysql://user:password@host/name and "
+        "postgresql+psycopg://user:password@host/name are"
     )

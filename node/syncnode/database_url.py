@@ -11,7 +11,10 @@ from urllib.parse import parse_qsl, unquote
 
 from syncnode.toml_reader import shown
 
-DATABASE_EXAMPLES = '"sqlite:///site.db" or "mysql+pymysql://user:password@127.0.0.1/database"'
+DATABASE_EXAMPLES = (
+    '"sqlite:///site.db", "mysql+pymysql://user:password@127.0.0.1/database" '
+    'or "postgresql+psycopg://user:password@127.0.0.1/database"'
+)
 # SQLAlchemy's own grammar of a URL, so that what passes here is read alike there.
 _DATABASE_URL = re.compile(
     r"(?P<scheme>[\w+]+)://"
@@ -21,6 +24,7 @@ _DATABASE_URL = re.compile(
     r"(?:\?(?P<query>.*))?"
 )
 _MYSQL_SCHEMES = ("mysql+pymysql", "mariadb+pymysql")
+_POSTGRESQL_SCHEMES = ("postgresql", "postgresql+psycopg")
 
 
 def database_fault(url: str) -> str | None:
@@ -32,11 +36,13 @@ def database_fault(url: str) -> str | None:
     if scheme == "sqlite":
         return _sqlite_fault(match)
     if scheme in _MYSQL_SCHEMES:
-        return _mysql_fault(match)
+        return _server_fault(match, socket="unix_socket=", port="3306")
+    if scheme in _POSTGRESQL_SCHEMES:
+        return _server_fault(match, socket="host=", port="5432")
     if scheme in ("mysql", "mariadb"):
         return f'lacks the driver; write "{scheme}+pymysql://" in place of "{scheme}://"'
     if scheme.startswith("postgres"):
-        return f"PostgreSQL is not supported by this version; write, say, {DATABASE_EXAMPLES}"
+        return f'write "postgresql+psycopg://" in place of "{scheme}://"'
     return f"{shown(scheme)} is not supported; write, say, {DATABASE_EXAMPLES}"
 
 
@@ -84,6 +90,10 @@ def without_password(url: str) -> str:
     match = _DATABASE_URL.fullmatch(url)
     if not match:
         return "***"
+    if match["query"]:
+        # PostgreSQL takes it there, too.
+        shown_query = re.sub(r"(password=)[^&]*", r"\1***", match["query"])
+        url = f"{url[: match.start('query')]}{shown_query}"
     if match["password"] is None:
         return url
     return f"{url[: match.start('password')]}***{url[match.end('password') :]}"
@@ -100,13 +110,14 @@ def _sqlite_fault(match: re.Match[str]) -> str | None:
     return None
 
 
-def _mysql_fault(match: re.Match[str]) -> str | None:
+def _server_fault(match: re.Match[str], *, socket: str, port: str) -> str | None:
+    """`socket`: the option that names the server's socket; `port`: where it listens else."""
     scheme = match["scheme"]
-    if not match["host"] and "unix_socket=" not in (match["query"] or ""):
+    if not match["host"] and socket not in (match["query"] or ""):
         return f'names no server; write, say, "{scheme}://user:password@127.0.0.1/database"'
     if not match["database"]:
         return "names no database; write its name behind the server, such as 127.0.0.1/openmrs"
-    port = match["port"] or "3306"
+    port = match["port"] or port
     if "@" in (match["host"] or "") or not (port.isascii() and port.isdigit()):
         return (
             "is cut in the wrong place; write : / ? # @ in a password with percent signs "

@@ -480,7 +480,11 @@ class Exchanger:
         texts = [trouble] if trouble else []
         if tables := self._alarms.get(peer):
             named = ", ".join(tables[:5])
-            texts.insert(0, f"both claim the same changes but hold different rows of {named}")
+            texts.insert(
+                0,
+                f"both claim the same changes but hold different rows of {named}: `syncnode "
+                "verify` with the name of the peer says which, and repairs them",
+            )
         if told:
             texts.append(f"it says: {told}")
         if unshown := self._unshown.get(peer):

@@ -4,7 +4,7 @@ Two requests exist, both with bytes in and bytes out; what the bytes mean is not
 
 - `POST /exchange`, signed by a known site (`identity.py`);
 - `POST /join`, from a site that nobody knows yet; what it may do is proven inside its body, so
-  here it is only small and rare.
+  here it is only small, and who cannot prove it may try only rarely.
 
 A stranger's body is never read, an unproven one never reaches a handler, and a refusal is one
 plain sentence. Logs tell what happened and where in our code; they never hold bodies, tokens or
@@ -29,6 +29,7 @@ from syncnode.identity import (
 )
 from syncproto.errors import MalformedMessageError, PeerError, StoreError, SyncError
 from syncproto.identity import SiteId, site_text
+from syncproto.joining import REQUEST_BYTES_MAX
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -37,8 +38,9 @@ Header = tuple[bytes, bytes]
 
 logger = logging.getLogger(__name__)
 
-JOIN_BODY_BYTES_MAX = 4096
-# A person copies a token: ten tries a minute are plenty, and no burden on an old laptop.
+JOIN_BODY_BYTES_MAX = REQUEST_BYTES_MAX
+# A person copies a token: ten tries a minute are plenty, and no burden on an old laptop. What was
+# answered was no try: a site that compares its rows before it joins asks many times.
 JOINS_PER_WINDOW_MAX = 10
 JOIN_WINDOW_S = 60.0
 # More addresses than this within a minute are no clinic; then all joins wait.
@@ -188,14 +190,17 @@ class Gateway:
 
     async def _answer_join(self, scope: dict[str, Any], receive: Receive) -> _Response:
         client = scope.get("client")
-        if not self._join_rate.admits(str(client[0]) if client else ""):
+        address = str(client[0]) if client else ""
+        if not self._join_rate.admits(address):
             raise _RefusedError(
                 429,
                 "too many attempts to join; try again in a minute",
                 (b"retry-after", b"%d" % JOIN_WINDOW_S),
             )
         body = await _read_body(scope, receive, JOIN_BODY_BYTES_MAX)
-        return await self._handled(self._join(body))
+        response = await self._handled(self._join(body))
+        self._join_rate.forget(address)
+        return response
 
     # --- Both ---
 
@@ -228,6 +233,14 @@ class _Rate:
             return False
         attempts[address] += 1
         return True
+
+    def forget(self, address: str) -> None:
+        """An attempt was none."""
+        attempts = self._attempts_by_address
+        if attempts[address] <= 1:
+            del attempts[address]
+        else:
+            attempts[address] -= 1
 
 
 async def _read_body(scope: dict[str, Any], receive: Receive, bytes_max: int) -> bytes:

@@ -231,18 +231,6 @@ class HiddenRows:
             )
         }
 
-    def clashing(self, *, limit: int) -> dict[int, list[RowKey]]:
-        """Rows parked for a unique clash, by table, oldest first; up to `limit` of each."""
-        found: dict[int, list[RowKey]] = {}
-        for table, key in self._tx.rows(
-            "SELECT tbl, row_key FROM syncnode_row WHERE place='parked' "
-            "AND reason='unique clash' ORDER BY lsn"
-        ):
-            keys = found.setdefault(table, [])
-            if len(keys) < limit:
-                keys.append(RowKey(bytes(key)))
-        return found
-
     def waiting_for(self, table: int, keys: Sequence[RowKey]) -> list[tuple[int, RowKey]]:
         """Parked rows that wait for one of these rows, or for any row of the table."""
         found = []

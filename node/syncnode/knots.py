@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from syncnode.writing import Wanted, Writer
 
 WAITING_ROWS_MAX = 20_000  # parked rows looked at together; beyond it circles wait for a decision
-CLASHING_ROWS_MAX = 200  # rows of a table that exchange unique values; each may cost a try of all
 
 Node = tuple[int, RowKey]
 ByValue = tuple[int, tuple[str, ...], tuple[Value, ...]]

@@ -23,18 +23,20 @@ from syncnode.database_url import (
     database_fault,
     without_password,
 )
+from syncnode.schema.rule_files import preset_fault, read_preset
 from syncnode.toml_reader import duration_text, shown
 from syncnode.topology import (
     EVERY_TABLE,
     TableChoice,
     name_fault,
+    preset_name,
     read_topology,
     table_name_fault,
     url_fault,
 )
 from syncproto.errors import ConfigError
 
-_FLAG_BY_KEY = {"name": "--name", "url": "--url", "tables": "--only, --exclude"}
+_FLAG_BY_KEY = {"name": "--name", "url": "--url", "tables": "--only, --exclude, --preset"}
 
 
 def new_settings(
@@ -47,6 +49,7 @@ def new_settings(
     topology: str | None = None,
     only: tuple[str, ...] = (),
     exclude: tuple[str, ...] = (),
+    preset: str | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> Settings:
     """What `init` is told on its command line; relative paths are relative to the current folder.
@@ -64,6 +67,7 @@ def new_settings(
         _flag_fault("--url", url and url_fault(url)),
         *(_flag_fault("--only", table_name_fault(table)) for table in only),
         *(_flag_fault("--exclude", table_name_fault(table)) for table in exclude),
+        _flag_fault("--preset", preset and preset_fault(preset, Path.cwd())),
     ]
     for table in sorted(set(only) & set(exclude)):
         faults.append(f"--exclude: {shown(table)} is named by --only too; keep one of the two")
@@ -75,6 +79,7 @@ def new_settings(
     if chosen:
         faults.append(_flag_fault("--database", database_fault(chosen)))
     network = read_topology(Path(topology).absolute()) if topology else None
+    known = preset and not preset_fault(preset, Path.cwd())
     settings = Settings(
         path=path,
         name=name,
@@ -85,7 +90,12 @@ def new_settings(
         listen=address_of(listen) if listen and not listen_fault(listen) else None,
         public_url=url,
         topology=network,
-        tables=TableChoice(tuple(dict.fromkeys(only)) or None, tuple(dict.fromkeys(exclude))),
+        tables=TableChoice(
+            tuple(dict.fromkeys(only)) or None,
+            tuple(dict.fromkeys(exclude)),
+            preset_name(preset, Path.cwd()) if preset and known else None,
+            (read_preset(preset, Path.cwd()),) if preset and known else (),
+        ),
     )
     settings, network_faults = within_network(settings)
     faults.extend(f"{_FLAG_BY_KEY[key[0]]}: {text}" for key, text in network_faults)
@@ -104,6 +114,7 @@ def kept_settings(
     topology: str | None = None,
     only: tuple[str, ...] = (),
     exclude: tuple[str, ...] = (),
+    preset: str | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> Settings:
     """The settings in a file that `init` finds there, if its command line asks for no others.
@@ -122,6 +133,7 @@ def kept_settings(
         "--topology": (topology and Path(topology).absolute(), network and network.path),
         "--only": (sorted(set(only)), sorted(set(chosen.only or ()))),
         "--exclude": (sorted(set(exclude)), sorted(set(chosen.exclude))),
+        "--preset": (preset and preset_name(preset, Path.cwd()), chosen.preset),
     }
     faults = [
         f"{flag}: {path} is there already and says {_said(kept)}; leave {flag} out to take that, "
@@ -149,7 +161,15 @@ def write_settings(path: Path, settings: Settings) -> None:
     Raises:
         ConfigError: There is such a file already, or it cannot be written; nothing was changed.
     """
-    text = _settings_text(settings)
+    write_text(path, _settings_text(settings))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Make a file for its owner's eyes alone; the folder is made when it is missing.
+
+    Raises:
+        ConfigError: There is such a file already, or it cannot be written; nothing was changed.
+    """
     descriptor = None
     try:
         if not path.parent.is_dir():
@@ -211,6 +231,8 @@ def _limits_lines(settings: Settings) -> list[str]:
 def _tables_lines(settings: Settings) -> list[str]:
     there = settings.topology.tables if settings.topology else EVERY_TABLE
     lines = []
+    if settings.tables.preset and settings.tables.preset != there.preset:
+        lines.append(f"preset = {_quoted(settings.tables.preset)}")
     if settings.tables.only and settings.tables.only != there.only:
         lines.append(f"only = [{', '.join(map(_quoted, settings.tables.only))}]")
     if settings.tables.exclude and settings.tables.exclude != there.exclude:

@@ -123,13 +123,13 @@ def put_contacts(tx: Transaction, contacts: Mapping[SiteId, Contact]) -> None:
     for site, contact in contacts.items():
         tx.execute(
             f"UPDATE syncnode_peer SET contact_ms=COALESCE({m}, contact_ms), trouble={m}, "
-            f"skew_ms={m} WHERE site={m} AND ({m} IS NULL OR COALESCE(contact_ms, 0)<={m})",
+            f"skew_ms={m} WHERE site={m} AND "
+            f"COALESCE(contact_ms, 0) <= COALESCE({m}, contact_ms, 0)",
             (
                 contact.met_ms,
                 contact.trouble,
                 contact.skew_ms,
                 site,
-                contact.failed_ms,
                 contact.failed_ms,
             ),
         )

@@ -131,7 +131,12 @@ class Reader:
             part = uncovered(table.row_of(StoredRow((), clock, wire)), base)
             if part is not None:
                 lacking.append((table.name, clock.key, part))
-        return blocks_of(lacking)
+        blocks = blocks_of(lacking)
+        for block in blocks:
+            # Also where all are NULL, so that the receiver knows the block for what it is.
+            here = {n: t for n, t in table.references.items() if n in block.columns}
+            block.references = {**here, **block.references}
+        return blocks
 
     def _blocks(
         self,

@@ -1,13 +1,14 @@
 """Who refers to whom in this database: asked before a row is written, and before one goes."""
 
 import unicodedata
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from syncnode.conditional import refers_sql
 from syncnode.database import Transaction
 from syncnode.dialects.base import Dialect
-from syncnode.schema.plan import ForeignKey, SchemaPlan
+from syncnode.schema.plan import ColumnPlan, ForeignKey, SchemaPlan
 from syncnode.table import KEYS_PER_QUERY, Key, Table
 from syncproto.identity import RowKey
 from syncproto.row import Reference, Row, Stamp
@@ -18,11 +19,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Inbound:
-    """A foreign key that points to a replicated table, from any table of the database."""
+    """A foreign key that points to a replicated table, from any table of the database.
+
+    Attributes:
+        table: The table that it points to.
+        by_content: The column, where it is a reference by condition.
+    """
 
     child: str
     columns: tuple[str, ...]
     target_columns: tuple[str, ...]
+    table: str = ""
+    by_content: ColumnPlan | None = None
+
+    def joined(self, dialect: Dialect) -> str:
+        """That the row `c` refers to the row `t`, in SQL."""
+        quote = dialect.quote
+        if self.by_content is not None:
+            number = f"t.{quote(self.target_columns[0])}"
+            return refers_sql(dialect, self.by_content, self.table, child="c", number=number)
+        return " AND ".join(
+            f"c.{quote(mine)} = t.{quote(theirs)}"
+            for mine, theirs in zip(self.columns, self.target_columns, strict=True)
+        )
 
 
 class Absent(NamedTuple):
@@ -52,10 +71,7 @@ class Referrers:
         quote, mark = tx.dialect.quote, tx.mark
         here = " AND ".join(f"t.{quote(name)}={mark}" for name in table.plan.primary_key)
         for inbound in self._inbound.get(table.name, ()):
-            joined = " AND ".join(
-                f"c.{quote(mine)} = t.{quote(theirs)}"
-                for mine, theirs in zip(inbound.columns, inbound.target_columns, strict=True)
-            )
+            joined = inbound.joined(tx.dialect)
             other = ""
             if inbound.child == table.name:
                 same = " AND ".join(
@@ -80,10 +96,7 @@ class Referrers:
             child = self._by_name.get(inbound.child)
             if child is None or not child.plan.primary_key:
                 continue
-            joined = " AND ".join(
-                f"c.{quote(mine)} = t.{quote(theirs)}"
-                for mine, theirs in zip(inbound.columns, inbound.target_columns, strict=True)
-            )
+            joined = inbound.joined(tx.dialect)
             keys = ", ".join(f"c.{quote(name)}" for name in child.plan.primary_key)
             for row in tx.rows(
                 f"SELECT {keys} FROM {table.quoted} t JOIN {child.quoted} c ON {joined} "
@@ -102,10 +115,7 @@ class Referrers:
         for inbound in self._inbound.get(table.name, ()):
             child = self._by_name.get(inbound.child)
             keys = child.plan.primary_key if child is not None else ()
-            joined = " AND ".join(
-                f"c.{quote(mine)} = t.{quote(theirs)}"
-                for mine, theirs in zip(inbound.columns, inbound.target_columns, strict=True)
-            )
+            joined = inbound.joined(tx.dialect)
             named = ", ".join(f"c.{quote(name)}" for name in keys) or "1"
             rows = tx.rows(
                 f"SELECT {named} FROM {table.quoted} t JOIN {quote(inbound.child)} c ON {joined} "
@@ -122,7 +132,8 @@ class Referrers:
         return [
             inbound
             for inbound in self._inbound.get(table.name, ())
-            if any(name in columns for name in inbound.target_columns)
+            if inbound.by_content is None
+            and any(name in columns for name in inbound.target_columns)
         ]
 
     def named_so(
@@ -132,10 +143,7 @@ class Referrers:
         foreign key's columns so."""
         quote, mark = tx.dialect.quote, tx.mark
         here = " AND ".join(f"t.{quote(name)}={mark}" for name in table.plan.primary_key)
-        joined = " AND ".join(
-            f"c.{quote(mine)} = t.{quote(theirs)}"
-            for mine, theirs in zip(inbound.columns, inbound.target_columns, strict=True)
-        )
+        joined = inbound.joined(tx.dialect)
         named = ", ".join(f"t.{quote(name)}" for name in inbound.target_columns)
         return tx.row(
             f"SELECT {named} FROM {table.quoted} t JOIN {quote(inbound.child)} c ON {joined} "
@@ -303,12 +311,47 @@ def comparable(table: Table, columns: Sequence[str], wire: Sequence[Any]) -> tup
     return tuple(form)
 
 
-def inbound_keys(tx: Transaction, dialect: Dialect) -> dict[str, list[Inbound]]:
-    """Every foreign key of the database by the table it points to, replicated or not."""
+def inbound_keys(
+    tx: Transaction, dialect: Dialect, schema: SchemaPlan | None = None
+) -> dict[str, list[Inbound]]:
+    """Every foreign key of the database by the table it points to, replicated or not; with those
+    that `schema` declares beside the catalogue, and its references by condition."""
     found: dict[str, list[Inbound]] = {}
     for child, columns, table, targets in _catalogue(tx, dialect):
-        found.setdefault(table, []).append(Inbound(child, columns, targets))
+        found.setdefault(table, []).append(Inbound(child, columns, targets, table))
+    for inbound in _declared(schema) if schema is not None else ():
+        found.setdefault(inbound.table, []).append(inbound)
     return found
+
+
+def _declared(schema: SchemaPlan) -> Iterator[Inbound]:
+    by_name = schema.by_name
+    for table in schema.tables:
+        for key in table.foreign_keys:
+            if key.declared:
+                yield Inbound(table.name, key.columns, key.target_columns, key.table)
+        for column in table.travelling:
+            for target in sorted(column.conditional.targets if column.conditional else ()):
+                if target in by_name:
+                    local = by_name[target].local_key or by_name[target].primary_key[0]
+                    yield Inbound(table.name, (column.name,), (local,), target, column)
+
+
+# Child, name of the key, parent, column, target column.
+_FOREIGN_KEYS = {
+    "mysql": "SELECT TABLE_NAME, CONSTRAINT_NAME, REFERENCED_TABLE_NAME, COLUMN_NAME, "
+    "REFERENCED_COLUMN_NAME FROM information_schema.KEY_COLUMN_USAGE "
+    "WHERE TABLE_SCHEMA=DATABASE() AND REFERENCED_TABLE_SCHEMA=DATABASE() "
+    "ORDER BY TABLE_NAME, CONSTRAINT_NAME, ORDINAL_POSITION",
+    "postgresql": "SELECT c.relname, k.conname, p.relname, a.attname, b.attname "
+    "FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid "
+    "JOIN pg_class p ON p.oid = k.confrelid "
+    "CROSS JOIN unnest(k.conkey, k.confkey) WITH ORDINALITY AS u (mine, theirs, place) "
+    "JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = u.mine "
+    "JOIN pg_attribute b ON b.attrelid = p.oid AND b.attnum = u.theirs "
+    "WHERE k.contype = 'f' AND c.relnamespace = quote_ident(current_schema())::regnamespace "
+    "AND p.relnamespace = c.relnamespace ORDER BY c.relname, k.conname, u.place",
+}
 
 
 def _catalogue(
@@ -339,12 +382,7 @@ def _catalogue(
             columns.append(column)
             targets.append(target)
     else:
-        for child, name, table, column, target in tx.rows(
-            "SELECT TABLE_NAME, CONSTRAINT_NAME, REFERENCED_TABLE_NAME, COLUMN_NAME, "
-            "REFERENCED_COLUMN_NAME FROM information_schema.KEY_COLUMN_USAGE "
-            "WHERE TABLE_SCHEMA=DATABASE() AND REFERENCED_TABLE_SCHEMA=DATABASE() "
-            "ORDER BY TABLE_NAME, CONSTRAINT_NAME, ORDINAL_POSITION"
-        ):
+        for child, name, table, column, target in tx.rows(_FOREIGN_KEYS[dialect.name]):
             _, columns, targets = keys.setdefault((child, name), (table, [], []))
             columns.append(column)
             targets.append(target)

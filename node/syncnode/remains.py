@@ -15,9 +15,24 @@ from dataclasses import dataclass, field
 from syncnode.database import Database, Transaction
 from syncnode.sidecar import FORMAT, SIDECAR_TABLES
 
-_TABLE = re.compile(rf"syncnode_({'|'.join(SIDECAR_TABLES)}|journal|flag|(clock|trash)_\d+)")
+_OTHER_TABLES = r"journal|flag|deferrable|(clock|trash)_\d+"
+_TABLE = re.compile(rf"syncnode_({'|'.join(SIDECAR_TABLES)}|{_OTHER_TABLES})")
 _TRIGGER = re.compile(r"syncnode_t\d+_[a-z_]+")
 SETTINGS = "syncnode_setting"
+
+_NAMES = {
+    ("sqlite", "table"): "SELECT name FROM sqlite_master WHERE type='table' ORDER BY name",
+    ("sqlite", "trigger"): "SELECT name FROM sqlite_master WHERE type='trigger' ORDER BY name",
+    ("mysql", "table"): "SELECT TABLE_NAME FROM information_schema.TABLES "
+    "WHERE TABLE_SCHEMA=DATABASE() ORDER BY 1",
+    ("mysql", "trigger"): "SELECT TRIGGER_NAME FROM information_schema.TRIGGERS "
+    "WHERE TRIGGER_SCHEMA=DATABASE() ORDER BY 1",
+    ("postgresql", "table"): "SELECT relname FROM pg_class WHERE relkind='r' "
+    "AND relnamespace=quote_ident(current_schema())::regnamespace ORDER BY 1",
+    ("postgresql", "trigger"): "SELECT t.tgname FROM pg_trigger t "
+    "JOIN pg_class c ON c.oid=t.tgrelid WHERE NOT t.tgisinternal AND t.tgenabled<>'D' "
+    "AND c.relnamespace=quote_ident(current_schema())::regnamespace ORDER BY 1",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +40,19 @@ class Remains:
     """Triggers and tables of ours in a database.
 
     Attributes:
+        functions: With the types of their arguments; where there are any, triggers go with them.
+        undo: Statements that give foreign keys back as they were.
         settings: What `syncnode_setting` holds.
     """
 
     triggers: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
+    functions: tuple[str, ...] = ()
+    undo: tuple[str, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.triggers or self.tables)
+        return bool(self.triggers or self.tables or self.functions)
 
     @property
     def finished(self) -> bool:
@@ -45,7 +64,9 @@ class Remains:
         """The statements that take all of it away, the settings last."""
         tables = sorted(self.tables, key=lambda name: (name == SETTINGS, name))
         return [
-            *(f"DROP TRIGGER IF EXISTS {name}" for name in self.triggers),
+            *self.undo,
+            *(f"DROP TRIGGER IF EXISTS {name}" for name in self.triggers if not self.functions),
+            *(f"DROP FUNCTION IF EXISTS {name} CASCADE" for name in self.functions),
             *(f"DROP TABLE IF EXISTS {name}" for name in tables),
         ]
 
@@ -56,23 +77,21 @@ def remains(tx: Transaction) -> Remains:
     settings: dict[str, str] = {}
     if SETTINGS in tables:
         settings = dict(tx.rows(f"SELECT name, value FROM {SETTINGS} WHERE name<>'plan'"))
-    return Remains(tuple(existing_triggers(tx)), tables, settings)
+    if tx.dialect.name == "postgresql":
+        from syncnode.capture import postgresql
+
+        functions, undo = postgresql.functions(tx), postgresql.undo(tx)
+        return Remains(tuple(existing_triggers(tx)), tables, functions, undo, settings)
+    return Remains(tuple(existing_triggers(tx)), tables, settings=settings)
 
 
 def existing_triggers(tx: Transaction) -> list[str]:
-    """Names of the triggers in the database that are ours."""
+    """Names of the triggers in the database that are ours, and not switched off."""
     return [name for name in _names(tx, "trigger") if _TRIGGER.fullmatch(name)]
 
 
 def _names(tx: Transaction, kind: str) -> list[str]:
-    if tx.dialect.name == "sqlite":
-        rows = tx.rows("SELECT name FROM sqlite_master WHERE type=? ORDER BY name", (kind,))
-    else:
-        rows = tx.rows(
-            f"SELECT {kind}_NAME FROM information_schema.{kind}S "
-            f"WHERE {kind}_SCHEMA=DATABASE() ORDER BY 1"
-        )
-    return [name for (name,) in rows]
+    return [name for (name,) in tx.rows(_NAMES[tx.dialect.name, kind])]
 
 
 def finish(database: Database) -> None:
@@ -97,5 +116,7 @@ def take_away_what_can_be(database: Database) -> None:
     """Drop each thing for itself: a user who may make no triggers may not drop any either."""
     with database.write() as tx:
         for statement in remains(tx).drops:
-            with contextlib.suppress(*database.dialect.errors):
+            # A server whose statements of this kind commit by themselves knows no savepoint
+            # afterwards; what was dropped is dropped.
+            with contextlib.suppress(*database.dialect.errors), tx.savepoint():
                 tx.script([statement])

@@ -20,6 +20,7 @@ LEAPS_FRESH_MS = 2 * 86_400_000  # without another one for so long, the second m
 SHARED_TOLD_MS = 3_600_000  # between two lines in the log of a daemon
 
 OLDER, MOVED, UNANCHORED, RETIRED, PEER = "older", "moved", "unanchored", "retired", "peer"
+TABLES = "tables"
 
 _REASONS = {
     OLDER: "was restored from an older copy: its database is behind its identity anchor",
@@ -28,6 +29,7 @@ _REASONS = {
     RETIRED: "was uninstalled by half, or put back since",
     PEER: "was restored from an older copy, or another machine uses its identity: a peer knew more "
     "of it than its database",
+    TABLES: "took up again tables that had been disabled",
 }
 
 

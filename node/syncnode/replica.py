@@ -15,7 +15,7 @@ from syncnode.apply import Applier
 from syncnode.database import Database, Transaction
 from syncnode.dialects.base import Mode
 from syncnode.dismissals import OPEN
-from syncnode.hidden import HELD, PARKED, STATE_HERE, HiddenRow, HiddenRows
+from syncnode.hidden import HELD, PARKED, STATE_HERE, HiddenRows
 from syncnode.home import HOME, home_text
 from syncnode.hook_queue import note_applied
 from syncnode.hook_settings import Hook
@@ -546,9 +546,7 @@ class DatabaseReplica:
         self.seal()
         self._settle(rows)
 
-    def write_again(
-        self, rewrite: Callable[[Rewriting], object], *, repair: bool = True
-    ) -> None:
+    def write_again(self, rewrite: Callable[[Rewriting], object], *, repair: bool = True) -> None:
         """Changes of our own that no trigger saw, as one changeset that is marked as a `repair`:
         `rewrite` gives rows their new states, or seals what stands in the tables."""
         self.seal()

@@ -26,6 +26,20 @@ class InitReport:
 
 
 @dataclass(frozen=True, slots=True)
+class TableReport:
+    """A table of the application.
+
+    Attributes:
+        key: What names its rows at every site; None for one that is left out.
+        left_out: Why; None for one that takes part.
+    """
+
+    name: str
+    key: str | None
+    left_out: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class UninstallReport:
     """What `uninstall` removed, and the files it left (configuration, key)."""
 
@@ -56,6 +70,9 @@ class JoinPreview:
         different: Rows on both sides with other values.
         unnamed: Tables whose rows have nothing but a drawn name, with rows on either side that
             the other does not know: those that are meant to be one row will be two.
+        tables: The same by table, with examples.
+        near_pairs: Rows of such tables that hold the same under two names.
+        bytes_sent, bytes_received: Of the questions and findings.
     """
 
     network: str | None
@@ -65,17 +82,45 @@ class JoinPreview:
     only_there: int
     different: int
     unnamed: tuple[str, ...] = ()
+    tables: tuple["TableComparison", ...] = ()
+    near_pairs: tuple["NearPairs", ...] = ()
+    bytes_sent: int = 0
+    bytes_received: int = 0
+
+    @property
+    def doubtful(self) -> bool:
+        """Both sides hold rows that the other does not hold so: somebody should look first."""
+        return bool(self.different or self.unnamed or (self.only_here and self.only_there))
+
+
+@dataclass(frozen=True, slots=True)
+class NearPairs:
+    """Rows of one table that hold the same values at both sites, under two names.
+
+    Attributes:
+        count: How many, of the rows that were looked at.
+        examples: Keys of the first, here and there.
+    """
+
+    table: str
+    count: int
+    examples: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class JoinReport:
-    """Whether this site is a member now, and of whom it learned."""
+    """Whether this site is a member now, and of whom it learned.
+
+    Attributes:
+        preview: What was compared before; None if there was nothing to compare here.
+    """
 
     joined: bool
     inviter: str
     url: str
     role: str
     network: str | None
+    preview: JoinPreview | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +208,10 @@ class ParkedReport:
         waits_for: The missing row, as "table key"; None when it waits for something else.
         values: The values by column.
         written_by: Name of the site that wrote it last.
+        written_user: Who of the database did, if that was here and the vendor tells.
+        id: Names the row alike at every site; the commands take its beginning.
+        since: Since when it is parked here.
+        dismissed: Somebody has decided that it may stay so.
     """
 
     table: str
@@ -173,6 +222,10 @@ class ParkedReport:
     values: Mapping[str, str | None]
     written_by: str
     written: str
+    id: str = ""
+    written_user: str | None = None
+    since: str = ""
+    dismissed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +235,10 @@ class ConflictReport:
     Attributes:
         column: None when the whole row is meant.
         kept, lost: The value that stands and the one that gave way; None is SQL's NULL.
+        kept_user, lost_user: Who of the database wrote it, if that was here and the vendor tells.
         done: What was done, in a sentence.
+        id: Names the conflict alike at every site; the commands take its beginning.
+        decision: How it was decided, in a few words; None while it is open.
     """
 
     table: str
@@ -195,6 +251,61 @@ class ConflictReport:
     lost_by: str
     lost_written: str
     done: str
+    id: str = ""
+    kept_user: str | None = None
+    lost_user: str | None = None
+    decision: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TakeReport:
+    """What became of the value that had lost.
+
+    Attributes:
+        taken: It stands in the table now, and goes to every site.
+        reason: Why not, and what would do; None when it was taken.
+        note: What else should be known; None for nothing.
+    """
+
+    id: str
+    taken: bool
+    reason: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetryReport:
+    """What became of parked rows that were tried again.
+
+    Attributes:
+        tried, written: How many rows.
+        parked: Those that still cannot be written, with their reasons.
+    """
+
+    tried: int
+    written: int
+    parked: tuple[ParkedReport, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HookReport:
+    """One hook, which is told what was applied.
+
+    Attributes:
+        calls: The program or the host, without arguments.
+        waiting: Rows that it is yet to be told, since `since`; a table of `everything` is one.
+        everything: Tables of which so much waits that it is told to look at all rows.
+        failures: Calls in a row that failed, the first at `failed`, the last for `error`.
+    """
+
+    name: str
+    calls: str
+    waiting: int
+    since: str | None
+    everything: tuple[str, ...]
+    failures: int
+    failed: str | None
+    error: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,8 +316,9 @@ class StatusReport:
         database: Its URL without the password.
         in_sync: Nothing is pending, parked or different, here or at a peer, as far as is known.
         pending: Rows here that some peer has not confirmed.
-        parked: Rows that cannot be written here; `parked_rows` has the first of them.
-        conflicts: Conflicts on record.
+        parked: Rows that cannot be written here and that nobody has dismissed; `parked_rows` has
+            the first of them.
+        conflicts: Conflicts on record that nobody has decided.
         held: Deleted rows that stand here as long as other rows refer to them.
         notes: Sentences on what is behind, wrong or worth a look, the gravest first.
     """
@@ -227,6 +339,7 @@ class StatusReport:
     parked_rows: tuple[ParkedReport, ...] = ()
     notes: tuple[str, ...] = ()
     held: int = 0
+    hooks: tuple[HookReport, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +350,7 @@ class LogEntry:
         origin: Name of the site that wrote it.
         sender: Name of the peer it came from; None for this site's own.
         rows_by_table: How many rows of which table.
+        repair: Written by a repair here; sites that receive it are not told.
     """
 
     origin: str
@@ -247,3 +361,123 @@ class LogEntry:
     sender: str | None
     rows: int
     rows_by_table: Mapping[str, int]
+    repair: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RowDifference:
+    """One row that is not the same at two sites.
+
+    Attributes:
+        row: The row's key as text.
+        where: "different", "only here" or "only there".
+        columns: The columns that differ; empty for a row of one side alone.
+        here, there: Their values, if these were asked for.
+    """
+
+    table: str
+    row: str
+    where: str
+    columns: tuple[str, ...] = ()
+    here: Mapping[str, str | None] | None = None
+    there: Mapping[str, str | None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TableComparison:
+    """One table at two sites.
+
+    Attributes:
+        same, different, only_here, only_there: Rows.
+        on_the_way: Rows that differ because a change was not exchanged yet; they are in none of
+            the other numbers.
+        hidden_here, hidden_there: Rows that are replicated and that the database does not show,
+            parked or kept aside. What is replicated of them was compared.
+        rough: There are too many differences to look at each: of the rest the numbers are such
+            as the numbers of rows give.
+        unknown_to: "here" or "there" if the table is replicated at one side only.
+        examples: The first rows that differ.
+    """
+
+    table: str
+    same: int
+    different: int
+    only_here: int
+    only_there: int
+    on_the_way: int = 0
+    hidden_here: int = 0
+    hidden_there: int = 0
+    rough: bool = False
+    unknown_to: str | None = None
+    examples: tuple[RowDifference, ...] = ()
+
+    @property
+    def equal(self) -> bool:
+        return not (self.different or self.only_here or self.only_there or self.on_the_way)
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """What `verify PEER` found.
+
+    Attributes:
+        equal: Both sites hold the same rows, of the tables that both replicate.
+        bytes_sent, bytes_received: Of the questions and findings.
+        plan: What `--repair` would write, a sentence for each table and kind.
+        repaired: How many rows were written again.
+        reason: Why it is not done, in a sentence; None when the two are equal.
+    """
+
+    peer: str
+    equal: bool
+    tables: tuple[TableComparison, ...]
+    bytes_sent: int
+    bytes_received: int
+    plan: tuple[str, ...] = ()
+    repaired: int = 0
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TableCheck:
+    """What the local check found in one table.
+
+    Attributes:
+        rows: How many rows it has.
+        uncaptured: Rows that were written while no trigger looked on.
+        vanished: Rows that went while no trigger looked on.
+        renamed: Rows whose uuid or name was changed so.
+        moved: Rows that got another local number so.
+        triggers: Triggers of the capture that are missing.
+    """
+
+    table: str
+    rows: int
+    uncaptured: int = 0
+    vanished: int = 0
+    renamed: int = 0
+    moved: int = 0
+    triggers: tuple[str, ...] = ()
+
+    @property
+    def sound(self) -> bool:
+        found = self.uncaptured or self.vanished or self.renamed or self.moved or self.triggers
+        return not found
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """What `verify` found here.
+
+    Attributes:
+        sound: Every row is captured, and every trigger is there.
+        plan: What `--repair` would do, in sentences.
+        repaired: How many rows were made changes of.
+        reason: What is wrong, in a sentence; None when all is sound.
+    """
+
+    sound: bool
+    tables: tuple[TableCheck, ...]
+    plan: tuple[str, ...] = ()
+    repaired: int = 0
+    reason: str | None = None

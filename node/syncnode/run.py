@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import trio
 
+from syncnode.answers import Answers
 from syncnode.client import PeerAddress, PeerClient
 from syncnode.connection import DEFAULT_LIMITS
 from syncnode.database import Database
 from syncnode.exchange import Exchanger, News
 from syncnode.gateway import Gateway
 from syncnode.gossip import Gossip
+from syncnode.hooks import HookRunner
 from syncnode.identity import BOOT_NONCE_BYTES, SiteKey, load_key
 from syncnode.peers import Peer, put_contacts, read_peers
 from syncnode.ports import REAL, Ports
@@ -29,8 +31,10 @@ from syncnode.replica import DatabaseReplica
 from syncnode.serve_lock import ServeLock
 from syncnode.server import serve
 from syncnode.watcher import Pulse
-from syncproto.errors import StoreError
+from syncproto.errors import ConfigError, StoreError
 from syncproto.identity import SiteId, site_text
+from syncproto.joining import COMPARE, encode_answer
+from syncproto.questions import is_question
 
 if TYPE_CHECKING:
     from syncnode.config import Settings
@@ -178,6 +182,19 @@ async def open_parts(
     return parts
 
 
+def hook_runner(parts: Parts) -> HookRunner:
+    """What tells the hooks of a node."""
+    return HookRunner(
+        parts.settings.hooks,
+        parts.replica.database,
+        parts.replica.tables,
+        site=parts.settings.name,
+        folder=parts.settings.path.parent,
+        in_database=parts.in_database,
+        machine=parts.ports.machine,
+    )
+
+
 class Node:
     """A site's daemon, for as long as the `async with` block lasts.
 
@@ -203,6 +220,7 @@ class Node:
         self._notice = notice
         self._stack = AsyncExitStack()
         self._shutdown = trio.Event()
+        self._schema = 0  # what pulses said of the schema when last followed
         self._followed: str | None = None  # what pulses said of the members when last read
 
     async def __aenter__(self) -> Self:
@@ -228,6 +246,8 @@ class Node:
         stack.callback(lock.release)
         self._parts = parts = await open_parts(settings, stack, ports)
         await parts.in_database(parts.check_writable)
+        self._answers = Answers(parts.replica)
+        self._comparing = trio.CapacityLimiter(1)
         self._gossip = Gossip(
             parts.exchanger,
             news=parts.news,
@@ -243,9 +263,12 @@ class Node:
         workers = await stack.enter_async_context(trio.open_nursery())
         stack.callback(workers.cancel_scope.cancel)
         stack.callback(parts.exchanger.end)
+        stack.callback(self._answers.end)
         if settings.listen is not None:
             self.listening = await servers.start(self._serve)
         self._workers = workers
+        self._hooks = hook_runner(parts)
+        workers.start_soon(self._hooks.run)
         workers.start_soon(ports.watch, parts.replica.database, self._on_pulse)
         workers.start_soon(self._flush_often)
         workers.start_soon(self._settle_often)
@@ -297,26 +320,43 @@ class Node:
         )
 
     async def _answer(self, site: SiteId, body: bytes) -> bytes:
+        if is_question(body):
+            return await self._compare(body)
         self._gossip.called_by(site)
         return await self._parts.exchanger.answer(site, body)
 
-    async def _join(self, body: bytes) -> bytes:
-        from syncnode.operations.membership import answer_join
-
+    async def _compare(self, body: bytes) -> bytes:
+        """Beside the exchanges, since it only reads, and for long."""
         parts = self._parts
-        answer = await parts.in_database(
-            lambda: answer_join(
+        await parts.in_database(parts.replica.seal)
+        return await self.ports.run_blocking(
+            lambda: self._answers.answer(body), limiter=self._comparing
+        )
+
+    async def _join(self, body: bytes) -> bytes:
+        from syncnode.operations.membership import heard_join, join_answer
+
+        parts, finding = self._parts, b""
+        request, role = await parts.in_database(
+            lambda: heard_join(
                 parts.replica, parts.key, self.settings, body, machine=self.ports.machine
             )
         )
-        await self._follow_members()
-        return answer
+        if request.kind == COMPARE:
+            finding = await self._compare(request.question)
+        else:
+            await self._follow_members()
+        return encode_answer(join_answer(self.settings, parts.key, role, finding))
 
     # Beside it
 
     async def _on_pulse(self, pulse: Pulse) -> bool:
+        if pulse.schema != self._schema:
+            await self._follow_schema()
+            self._schema = pulse.schema
         if not await self._look():
             return False
+        self._hooks.poke()
         # Every changed row comes by here; who the members are seldom changes.
         if pulse.members != self._followed:
             await self._follow_members()
@@ -328,11 +368,25 @@ class Node:
         try:
             await self._parts.exchanger.look(self._parts.key.site)
         except StoreError as error:
-            if not error.transient:
+            if not error.transient and not await self._follow_schema():
                 raise
             logger.warning("changes could not be sealed now: %s", error)
             return False
         return True
+
+    async def _follow_schema(self) -> bool:
+        """Take up what the application has changed about its schema; whether there was anything."""
+        from syncnode.operations.following import follow
+
+        parts = self._parts
+        try:
+            followed = await parts.in_database(lambda: follow(parts.replica, self.settings))
+        except (ConfigError, StoreError) as error:
+            logger.warning("the application's new schema could not be taken up now: %s", error)
+            return False
+        if followed:
+            self._notice("the application has changed its schema; what is replicated follows")
+        return followed
 
     async def _follow_members(self) -> None:
         parts = self._parts
@@ -351,6 +405,7 @@ class Node:
     async def _settle_often(self) -> None:
         while True:
             await trio.sleep(SETTLE_S)
+            await self._follow_schema()
             await self._look()
 
     async def _flush(self) -> None:

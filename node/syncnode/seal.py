@@ -7,13 +7,24 @@ A10), so who writes over a value that he saw wins over it.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any
 
 from syncnode.capture import USERS_IN_JOURNAL, parse_key
 from syncnode.conditional import decided_by, referring
-from syncnode.hidden import DEAD, HELD, SHOWN, STATE_HERE, HiddenRow, HiddenRows
+from syncnode.hidden import (
+    ALTERED,
+    DEAD,
+    HELD,
+    SHOWN,
+    STATE_HERE,
+    UNKNOWN_COLUMN,
+    HiddenRow,
+    HiddenRows,
+)
+from syncnode.modified import stamper
 from syncnode.sidecar import Sidecar
 from syncnode.table import Clock, Key, Origins, StoredRow, Table
 from syncproto.clock import BASELINE_HLC, stamped_after
@@ -25,7 +36,7 @@ from syncproto.identity import Dot, RowKey
 from syncproto.keys import canonical_uuids, copy_key
 from syncproto.merge import lost, merged, same_value
 from syncproto.row import EMPTY, Cell, Row, Stamp, Value, deletion, written
-from syncproto.sums import row_sum, same_stamp_sum, sum_of
+from syncproto.sums import key_hash, row_sum, same_stamp_sum, stamp_hash, sum_of
 
 LINES_PER_STEP = 20_000  # journal lines held in memory at once
 BULK_LINES_MIN = 2_000  # from here on the summary of a journal costs less than its lines
@@ -184,23 +195,34 @@ class Sealer:
             return table.row_of(stored)
         return EMPTY
 
-    def seal_baseline(self) -> int:
-        """Give clocks to the rows that stood here before; changeset 1 (design 5a.1).
+    def seal_baseline(self, numbers: Collection[int] | None = None) -> int:
+        """Give clocks to the rows that stood here before, of all tables or of these; a changeset
+        of their own (design 5a.1).
 
-        Their stamp is below every real one, so any later write wins over them.
+        Their stamp is the time at which the application says that it last changed them, never a
+        later one than now; without such a time it is below every real one. Any later write wins
+        over them.
         """
         self._sidecar.open_changeset(self._nonce)
         dot = self._dot
         stamp = Stamp(BASELINE_HLC, dot.origin, dot.seq)
         count = 0
         for number in self._order:
+            if numbers is not None and number not in numbers:
+                continue
             table = self._tables[number]
             if table.plan.key_kind == "none":
                 count += self._baseline_copies(table, stamp)
                 continue
             last: Key | None = None
+            stamped = stamper(table.plan, table.columns, now_ms=self._wall_ms)
             while rows := table.after_pk(self._tx, last, BASELINE_ROWS):
-                self._insert_clocks(table, [(row, None, stamp) for row in rows])
+                stamps: Iterable[Stamp] = repeat(stamp)
+                if stamped is not None:
+                    stamps = [Stamp(stamped(row.values), dot.origin, dot.seq) for row in rows]
+                self._insert_clocks(
+                    table, [(row, None, one) for row, one in zip(rows, stamps, strict=False)]
+                )
                 last = rows[-1].pk
                 count += len(rows)
         if count:
@@ -497,15 +519,14 @@ class Sealer:
 
         What was changed shortly before the row went is no value of an older dot.
         """
-        shown = row = table.row_of(StoredRow((), clock, tuple(image)))
+        stored = StoredRow((), clock, tuple(image))
+        shown, row = table.shown(stored), table.row_of(stored)
         parked = self._hidden.get(table.number, [clock.key]).get(clock.key)
         if parked is not None and parked.place in STATE_HERE:
             row = parked.row
         dot = self._dot
         stamp = Stamp(stamped_after(row.hlc, wall_ms=touched.ms), dot.origin, dot.seq)
-        changed = {
-            name: Cell(stamp, shown.cells[name].value) for name in self._marked(table, touched)
-        }
+        changed = {name: Cell(stamp, shown[name]) for name in self._marked(table, touched)}
         return row, merged(row, Row(changed)) if changed else row
 
     def _marked(self, table: Table, touched: Touched) -> set[str]:
@@ -583,20 +604,25 @@ class Sealer:
     def _insert_clocks(
         self, table: Table, rows: Sequence[tuple[StoredRow, bytes | None, Stamp]]
     ) -> None:
-        """Clocks for rows that syncnode has never seen: the common case, and the fast one."""
+        """Clocks for rows that syncnode has never seen: the common case, and the fast one.
+
+        Their stamps are all of the open changeset.
+        """
         if not rows:
             return
         sidecar = self._sidecar
         number = sidecar.number(self._dot.origin)
         keys = self.sealed_keys.setdefault(table.number, [])
         total, highest, lines = 0, sidecar.hlc, []
+        # What `row_sum` adds for each of them.
+        dot = stamp_hash(Stamp(0, self._dot.origin, self._dot.seq))
         taken = self._doubles(table, rows)
         for stored, drawn, stamp in rows:
             key = table.key_of(stored.values, stored.pk, drawn)
             if key in taken:
                 key = self._double_key(table, stored)
             taken.add(key)
-            total += row_sum(key, (stamp,))
+            total += key_hash(key) ^ dot
             highest = max(highest, stamp.hlc)
             keys.append(key)
             lines.append(
@@ -651,20 +677,21 @@ class Sealer:
             hidden is None
             and touched.image is None
             and not clock.odd
+            and not clock.absent
             and clock.delete is None
             and "too_large" not in self._sidecar.settings
         ):
             marked = self._marked(table, touched)
             if len(marked) < len(table.columns):
                 return self._edit_line(table, stored.pk, clock, marked, touched.ms)
-        row = table.row_of(stored)
-        changed = self._changed(table, touched, row)
+        shown, row = table.shown(stored), table.row_of(stored)
+        changed = self._changed(table, touched, shown)
         if not changed:
             return None
-        changed |= self._never_sent(table, clock.key)
+        changed |= self._never_sent(table, clock.key) & row.cells.keys()
         dot = self._dot
         stamp = Stamp(stamped_after(row.hlc, wall_ms=touched.ms), dot.origin, dot.seq)
-        values = {name: row.cells[name].value for name in changed}
+        values = {name: shown[name] for name in changed}
         if hidden is not None and hidden.place == HELD:
             # Written again by someone who saw it: it is alive now, and needs no holding.
             self._hidden.remove(table.number, clock.key)
@@ -703,7 +730,7 @@ class Sealer:
         self._sidecar.too_large = kept
         return set(table.columns)
 
-    def _changed(self, table: Table, touched: Touched, row: Row) -> set[str]:
+    def _changed(self, table: Table, touched: Touched, shown: Mapping[str, Value]) -> set[str]:
         changed = self._marked(table, touched)
         if touched.image is not None:
             image = self._images.get((table.number, touched.image))
@@ -712,7 +739,7 @@ class Sealer:
                 changed |= {
                     name
                     for name, value in zip(table.columns, before, strict=True)
-                    if not same_value(value, row.cells[name].value)
+                    if not same_value(value, shown[name])
                 }
         return changed
 
@@ -723,13 +750,13 @@ class Sealer:
         otherwise."""
         clock = stored.clock
         assert clock is not None, "an update is of a known row"
-        shown = table.row_of(stored)
+        shown = table.shown(stored)
         changed = self._changed(table, touched, shown)
         if not changed:
             return
         dot = self._dot
         stamp = Stamp(stamped_after(hidden.row.hlc, wall_ms=touched.ms), dot.origin, dot.seq)
-        values = {name: shown.cells[name].value for name in changed}
+        values = {name: shown[name] for name in changed}
         old, hidden.row = hidden.row, written(hidden.row, values, stamp)
         self.put_hidden(table, clock.key, hidden, old)
 
@@ -843,6 +870,11 @@ class Sealer:
             ],
         )
         self.write_clock(table, stored.pk, key, row, hidden.row)
+        if names := table.lacked(row):
+            # The table shows what it has columns for; the state stands here as before.
+            detail = f"{table.name}.{', '.join(names)} is no column here"
+            altered = HiddenRow(ALTERED, row, 0, UNKNOWN_COLUMN, detail)
+            self.put_hidden(table, key, altered, row)
 
     def write_clock(self, table: Table, pk: Key, key: RowKey, row: Row, old: Row) -> None:
         """Put down the state of a row that stands in its table, with a fresh lsn."""
@@ -856,7 +888,7 @@ class Sealer:
         sidecar.hlc = max(sidecar.hlc, row.hlc)
         sidecar.add_sum(table.name, sum_of(key, row) - sum_of(key, old))
         self.sealed_keys.setdefault(table.number, []).append(key)
-        return (*clock_fields(sidecar, row, sidecar.next_lsn(table.name)), *pk)
+        return (*clock_fields(sidecar, table, row, sidecar.next_lsn(table.name)), *pk)
 
     # Tables without a primary key
 
@@ -959,7 +991,7 @@ def _nothing(_stamp: Stamp) -> bool:
     return False
 
 
-def clock_fields(sidecar: Sidecar, row: Row, lsn: int) -> tuple[Any, ...]:
+def clock_fields(sidecar: Sidecar, table: Table, row: Row, lsn: int) -> tuple[Any, ...]:
     """lsn, hlc, origin number, seq, cells: a row's stamps as a clock line holds them.
 
     The stamp that most cells have stands in the line itself, so a row inserted in one go costs
@@ -977,7 +1009,10 @@ def clock_fields(sidecar: Sidecar, row: Row, lsn: int) -> tuple[Any, ...]:
         counts[row.delete.stamp] = 1
     base = max(counts, key=lambda stamp: (counts[stamp], stamp))
     odd = {name: cell.stamp for name, cell in row.cells.items() if cell.stamp != base}
-    blob = encode_cells(odd, row.delete, sidecar.number) if odd or row.delete else None
+    absent = [name for name in table.columns if name not in row.cells]
+    blob = None
+    if odd or row.delete or absent:
+        blob = encode_cells(odd, row.delete, sidecar.number, absent)
     return (lsn, base.hlc, sidecar.number(base.origin), base.seq, blob)
 
 

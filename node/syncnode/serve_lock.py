@@ -1,7 +1,8 @@
 """One `serve` for each database: a lock that the system releases when its holder dies.
 
 It names the database, not the configuration, so that two configurations of one database meet in
-it. On SQLite it is a lock on a file beside the database, on MariaDB a named lock of the server.
+it. On SQLite it is a lock on a file beside the database, on MariaDB and PostgreSQL a lock
+of the server.
 """
 
 import contextlib
@@ -20,8 +21,6 @@ SUFFIX = "-syncnode.lock"
 # `status` looks by taking the lock for an instant; a node that starts just then tries again.
 ATTEMPTS = 10
 ATTEMPT_PAUSE_S = 0.05
-
-SERVER_LOCK = "CONCAT('syncnode:', MD5(DATABASE()), ':serve')"
 
 
 class TakenError(StoreError):
@@ -139,29 +138,31 @@ class ServerLock:
     """A named lock of the database's server, by a connection of its own."""
 
     def __init__(self, database: Database) -> None:
+        assert database.dialect.serve_lock is not None, "it is a server"
         self._database = database
+        self._statements = database.dialect.serve_lock
         self._connection: Any = None
 
     def take(self) -> None:
         with self._translated():
             self._connection = self._database.connect()
-            if self._value(f"SELECT GET_LOCK({SERVER_LOCK}, 0)") == 1:
+            if self._value(self._statements.take) == 1:
                 return
-            holder = self._value(f"SELECT IS_USED_LOCK({SERVER_LOCK})")
+            holder = self._value(self._statements.holder)
         self.release()
         raise TakenError(f"connection {holder} of the database server")
 
     def held(self) -> bool:
         """Ours still; taken again if only the connection was lost."""
         try:
-            if self._value(f"SELECT IS_USED_LOCK({SERVER_LOCK}) = CONNECTION_ID()") == 1:
+            if self._value(self._statements.held) == 1:
                 return True
         except self._database.dialect.errors:
             pass
         self.release()
         with self._translated():
             self._connection = self._database.connect()
-            return bool(self._value(f"SELECT GET_LOCK({SERVER_LOCK}, 0)") == 1)
+            return bool(self._value(self._statements.take) == 1)
 
     def release(self) -> None:
         if self._connection is not None:
@@ -171,7 +172,7 @@ class ServerLock:
 
     def taken(self) -> bool:
         with self._database.read() as tx:
-            return tx.value(f"SELECT IS_USED_LOCK({SERVER_LOCK})") is not None
+            return tx.value(self._statements.holder) is not None
 
     def _value(self, sql: str) -> Any:
         cursor = self._connection.cursor()
@@ -190,7 +191,7 @@ class ServerLock:
 
 def serve_lock(database: Database) -> ServeLock:
     """The lock of this database; not taken yet."""
-    if database.dialect.name == "sqlite":
+    if database.dialect.serve_lock is None:
         return FileLock(Path(path_of(database.url)))
     return ServerLock(database)
 

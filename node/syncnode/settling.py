@@ -10,7 +10,6 @@ from typing import Any
 from syncnode.clashes import Clashes
 from syncnode.hidden import ALTERED, DEAD, HELD, PARKED, HiddenRow
 from syncnode.knots import (
-    CLASHING_ROWS_MAX,
     WAITING_ROWS_MAX,
     Ahead,
     ByValue,
@@ -190,8 +189,7 @@ class Settler(Clashes):
     def _untie(self) -> bool:
         """What can only be done for several rows at once; see `knots.py`."""
         progress = self._delete_circles()
-        progress = self._show_circles() or progress
-        return self._take_places() or progress
+        return self._show_circles() or progress
 
     def _delete_circles(self) -> bool:
         """Delete the dead to which nothing but each other refers."""
@@ -280,48 +278,6 @@ class Settler(Clashes):
                 number = target.number if target is not None else 0
                 found.append((number, key.target_columns, values))
         return found
-
-    def _take_places(self) -> bool:
-        """Let parked rows take the place of deleted ones that stand only because others refer to
-        them, where the engine takes both names for one ('Nurse' that of 'nurse'): those who
-        refer to the one refer to the other."""
-        progress = False
-        for number, keys in self._hidden.clashing(limit=CLASHING_ROWS_MAX).items():
-            table = self._tables[number]
-            if table.plan.key_kind in ("natural", "composite"):
-                for wanted in self._ours(table, keys).values():
-                    if wanted.shown is None and wanted.row.alive:
-                        progress = self._take_place(table, wanted) or progress
-        return progress
-
-    def _take_place(self, table: Table, wanted: Wanted) -> bool:
-        values: dict[str, Any] = {}
-        refusal = self._local_values(table, wanted.row, wanted.row.cells, values)
-        if refusal is not None or len(values) < len(table.columns):
-            return False
-        pk = tuple(values[name] for name in table.plan.primary_key)
-        stored = next(table.by_pk(self._tx, [pk], self._origins), None)
-        if stored is None or stored.clock is None or self._missing_after(table, wanted.row, values):
-            return False
-        dead = self._ours(table, [stored.clock.key])[stored.clock.key]
-        if dead.row.alive:
-            return False
-        self._write_to(table.number)
-        try:
-            with self._tx.savepoint(), self._deferred(True):
-                line = (*values.values(), *stored.pk)
-                self._tx.execute(table.update_sql(tuple(values)), line)
-        except self._row_errors as error:
-            if self._refusal(table, error) is None:
-                raise
-            return False
-        self._deletes.pop((table.number, dead.key), None)
-        table.delete_clocks(self._tx, [stored.pk])
-        self._forget_local(table, dead.key)
-        self._put_hidden(table, dead, HiddenRow(DEAD, dead.row))
-        self._stands(table, wanted, pk)
-        self._vacated.add(table.number)
-        return True
 
     # Conflicts
 

@@ -7,7 +7,8 @@ has the rest: settings, origins, the frontier, the ledger, clocks, hidden rows, 
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from syncnode.database import Transaction
 from syncnode.dialects.base import Dialect
@@ -33,14 +34,22 @@ SIDECAR_TABLES = (
     "changeset",
     "row",
     "conflict",
+    "dismissed",
     "stage",
     "staged",
     "peer",
     "invite",
+    "hook",
 )
 """What follows `syncnode_` in the names of the tables made here, but for those of clocks."""
+DROPPED = "schema_dropped"
+"""The setting with the tables of which a column went, as JSON: their sums are no other site's."""
+EDITION = "edition"
+"""The setting that counts how often the plan was changed since `init`."""
 LEDGER_LINES_KEPT = 1_000  # by origin; older neighbours are merged into one line
+USERS_SHOWN = 5  # database users named with one changeset; more of them name nobody
 NONCES_SHOWN = 64  # recent changesets whose nonces tell where a fork began
+_WINNING = {False: "winning", True: "deleted"}  # what won in a conflict: a value, or a delete
 
 
 def clock_table(table: TablePlan) -> str:
@@ -51,9 +60,7 @@ def clock_table(table: TablePlan) -> str:
 def sidecar_ddl(plan: SchemaPlan, dialect: Dialect) -> list[str]:
     """The statements that make the sidecar, but for what `capture` makes."""
     blob, big, word, options = dialect.blob, dialect.big, dialect.word, dialect.table_options
-    key = "BLOB" if dialect.name == "sqlite" else "BINARY(16)"
-    short = "BLOB" if dialect.name == "sqlite" else "VARBINARY(64)"
-    text = "TEXT" if dialect.name == "sqlite" else "LONGTEXT"
+    key, short, text = dialect.key, dialect.short, dialect.text
     tables = {
         "syncnode_setting": f"name {word} NOT NULL PRIMARY KEY, value {text} NOT NULL",
         "syncnode_origin": f"id {big} NOT NULL PRIMARY KEY, site {key} NOT NULL, "
@@ -65,14 +72,21 @@ def sidecar_ddl(plan: SchemaPlan, dialect: Dialect) -> list[str]:
         "syncnode_changeset": f"id {big} NOT NULL PRIMARY KEY, origin {big} NOT NULL, "
         f"seq {big} NOT NULL, nonce {big} NOT NULL, hlc {big} NOT NULL, lsn {big} NOT NULL, "
         f"row_count {big} NOT NULL, tables {text} NOT NULL, received_ms {big} NOT NULL, "
-        f"sender {key}",
+        f"sender {key}, users {text}",
         "syncnode_row": f"tbl {big} NOT NULL, row_key {key} NOT NULL, aside {big} NOT NULL, "
         f"place {word} NOT NULL, lsn {big} NOT NULL, state {blob}, reason {word}, "
         f"detail {text}, waits_tbl {big}, waits_key {key}, since_ms {big} NOT NULL, "
+        f"local_key {big}, "
         "PRIMARY KEY (tbl, row_key, aside)",
         "syncnode_conflict": f"name {key} NOT NULL PRIMARY KEY, tbl {word} NOT NULL, "
         f"row_key {key} NOT NULL, col {word} NOT NULL, body {blob} NOT NULL, "
-        f"hlc {big} NOT NULL, origin {big} NOT NULL, seq {big} NOT NULL, lsn {big} NOT NULL",
+        f"hlc {big} NOT NULL, origin {big} NOT NULL, seq {big} NOT NULL, lsn {big} NOT NULL, "
+        f"decided {word}",
+        "syncnode_dismissed": f"tbl {big} NOT NULL, row_key {key} NOT NULL, "
+        f"since_ms {big} NOT NULL, PRIMARY KEY (tbl, row_key)",
+        "syncnode_hook": f"hook {word} NOT NULL, tbl {big} NOT NULL, row_key {key} NOT NULL, "
+        f"op {word} NOT NULL, lsn {big} NOT NULL, pk {text}, since_ms {big} NOT NULL, "
+        "PRIMARY KEY (hook, tbl, row_key)",
         "syncnode_stage": f"sender {key} NOT NULL PRIMARY KEY, incarnation {big} NOT NULL, "
         f"lsn {big} NOT NULL, claim {blob}, applied {big} NOT NULL, first_lsn {big} NOT NULL, "
         f"row_count {big} NOT NULL",
@@ -91,6 +105,7 @@ def sidecar_ddl(plan: SchemaPlan, dialect: Dialect) -> list[str]:
         "CREATE INDEX syncnode_row_place ON syncnode_row (place, tbl)",
         "CREATE INDEX syncnode_row_waits ON syncnode_row (waits_tbl, waits_key)",
         "CREATE INDEX syncnode_conflict_lsn ON syncnode_conflict (lsn)",
+        "CREATE INDEX syncnode_hook_lsn ON syncnode_hook (hook, lsn)",
         "CREATE INDEX syncnode_changeset_origin ON syncnode_changeset (origin, seq)",
     ]
     for table in plan.tables:
@@ -104,18 +119,17 @@ def _clock_ddl(table: TablePlan, dialect: Dialect) -> Iterator[str]:
     columns = {column.name: column for column in table.columns}
     primary = ", ".join(_plain_quoted(dialect, key) for key in table.primary_key)
     keys = "".join(
-        f"{_plain_quoted(dialect, key)} {_key_type(dialect, columns[key])} NOT NULL, "
+        f"{_plain_quoted(dialect, key)} {dialect.key_type(columns[key])} NOT NULL, "
         for key in table.primary_key
     )
-    big, blob = dialect.big, dialect.blob
-    row_key = "BLOB" if dialect.name == "sqlite" else "BINARY(16)"
+    big, blob, row_key = dialect.big, dialect.blob, dialect.key
     # A table keyed by one integer is SQLite's own row number: no second tree.
     if dialect.name == "sqlite" and _counted(table):
         keys = keys.replace(" NOT NULL, ", " PRIMARY KEY, ")
         primary_clause, without = "", ""
     else:
         primary_clause = f", PRIMARY KEY ({primary})"
-        without = " WITHOUT ROWID" if dialect.name == "sqlite" else ""
+        without = dialect.clock_options
     yield (
         f"CREATE TABLE {name} ({keys}syncnode_lsn {big} NOT NULL, syncnode_hlc {big} NOT NULL, "
         f"syncnode_origin {big} NOT NULL, syncnode_seq {big} NOT NULL, "
@@ -123,7 +137,7 @@ def _clock_ddl(table: TablePlan, dialect: Dialect) -> Iterator[str]:
         f"{primary_clause}){without}{dialect.table_options}"
     )
     yield f"CREATE INDEX {name}_lsn ON {name} (syncnode_lsn)"
-    where = " WHERE syncnode_odd IS NOT NULL" if dialect.name == "sqlite" else ""
+    where = " WHERE syncnode_odd IS NOT NULL" if dialect.partial_indexes else ""
     yield f"CREATE INDEX {name}_odd ON {name} (syncnode_odd){where}"
 
 
@@ -135,24 +149,18 @@ def _counted(table: TablePlan) -> bool:
 def _plain_quoted(dialect: Dialect, name: str) -> str:
     """Quoted for a statement that is run without parameters."""
     quoted = dialect.quote(name)
-    return quoted.replace("%%", "%") if dialect.name == "mysql" else quoted
-
-
-def _key_type(dialect: Dialect, column: object) -> str:
-    declared: str = getattr(column, "declared", "") or ""
-    if dialect.name == "sqlite":
-        kind = getattr(column, "kind", "")
-        collation = getattr(column, "collation", None)
-        named = "INTEGER" if kind == "integer" else declared
-        return f"{named} COLLATE {collation}" if collation else named
-    charset, collation = getattr(column, "charset", None), getattr(column, "collation", None)
-    extra = f" CHARACTER SET {charset}" if charset else ""
-    return declared + extra + (f" COLLATE {collation}" if collation else "")
+    return quoted.replace("%%", "%") if dialect.mark == "%s" else quoted
 
 
 @dataclass(slots=True)
 class Sidecar:
-    """What the sidecar holds, read at the start of a transaction and saved before its end."""
+    """What the sidecar holds, read at the start of a transaction and saved before its end.
+
+    Attributes:
+        users: The database users who wrote what is being sealed, as far as the vendor tells.
+        gone: The local keys of rows that were deleted since others had deleted them, by number of
+            the table and row key.
+    """
 
     tx: Transaction
     plan: SchemaPlan
@@ -165,6 +173,8 @@ class Sidecar:
     changeset: Dot | None = None
     changeset_nonce: int = 0
     touched_rows: int = 0
+    users: set[str] = field(default_factory=set)
+    gone: dict[tuple[int, RowKey], tuple[Any, ...]] = field(default_factory=dict)
 
     _origins: list[Origin] | None = None
     _numbers: dict[Origin, int] | None = None
@@ -216,7 +226,7 @@ class Sidecar:
         if self.hlc != int(self.settings["hlc"]):
             self.set("hlc", str(self.hlc))
         if self.frontier is not self._saved_frontier:
-            self._save_frontier()
+            self.save_frontier()
         mark = self.tx.mark
         for name, total in self.sums.items():
             assert self._saved_sums is not None, "loaded"
@@ -239,7 +249,7 @@ class Sidecar:
             )
         self.settings[name] = value
 
-    def _save_frontier(self) -> None:
+    def save_frontier(self) -> None:
         """One copy of each vector, under the first table of its group, and the groups."""
         groups = self.frontier.groups()
         self.tx.execute("DELETE FROM syncnode_frontier")
@@ -301,6 +311,19 @@ class Sidecar:
 
         self.set("too_large", json.dumps(kept, sort_keys=True))
 
+    @property
+    def told_sums(self) -> dict[str, int]:
+        """The sums by which other sites can tell whether they hold the same."""
+        import json
+
+        dropped = json.loads(self.settings.get(DROPPED, "[]"))
+        return {name: total for name, total in self.sums.items() if name not in dropped}
+
+    @property
+    def touched_tables(self) -> frozenset[str]:
+        """Names of the tables of which rows have got numbers in this transaction."""
+        return frozenset(self._rows_by_table or ())
+
     # What a transaction does to rows
 
     def next_lsn(self, table: str) -> int:
@@ -333,10 +356,23 @@ class Sidecar:
         if self.changeset is None:
             return
         entry = Entry(self.changeset.seq, self.changeset_nonce)
-        self.advance(self.frontier.advanced(self.origin, entry), wall_ms, sender=None)
+        self.advance(
+            self.frontier.advanced(self.origin, entry),
+            wall_ms,
+            sender=None,
+            users=_users_text(self.users),
+        )
+        self.users.clear()
         self.changeset = None
 
-    def advance(self, frontier: Frontier, wall_ms: int, *, sender: SiteId | None) -> None:
+    def advance(
+        self,
+        frontier: Frontier,
+        wall_ms: int,
+        *,
+        sender: SiteId | None,
+        users: str | None = None,
+    ) -> None:
         """Move the frontier; a ledger line for each origin that moved."""
         mark = self.tx.mark
         line = self.tx.value("SELECT max(id) FROM syncnode_changeset") or 0
@@ -361,11 +397,12 @@ class Sidecar:
                     tables,
                     wall_ms,
                     sender,
+                    users,
                 )
             )
         self.tx.executemany(
             "INSERT INTO syncnode_changeset (id, origin, seq, nonce, hlc, lsn, row_count, tables, "
-            f"received_ms, sender) VALUES ({', '.join([mark] * 10)})",
+            f"received_ms, sender, users) VALUES ({', '.join([mark] * 11)})",
             rows,
         )
         self.frontier = frontier
@@ -395,6 +432,16 @@ class Sidecar:
             self.tx.execute(
                 f"UPDATE syncnode_changeset SET lsn={mark} WHERE id={mark}", (lowest, bound)
             )
+
+    def users_of(self, dot: Dot) -> str | None:
+        """Who of the database wrote a changeset of ours; None where nobody can tell any more."""
+        assert self._numbers is not None, "loaded"
+        number, mark = self._numbers.get(dot.origin), self.tx.mark
+        found: str | None = self.tx.value(
+            f"SELECT users FROM syncnode_changeset WHERE origin={mark} AND seq={mark}",
+            (number, dot.seq),
+        )
+        return found
 
     # What a session asks
 
@@ -465,7 +512,7 @@ class Sidecar:
             seen.add(name)
             both = Row(
                 {
-                    "winning": Cell(conflict.winner, conflict.winning),
+                    _WINNING[conflict.deleted]: Cell(conflict.winner, conflict.winning),
                     "losing": Cell(conflict.loser, conflict.losing),
                 }
             )
@@ -498,18 +545,38 @@ class Sidecar:
             f"WHERE lsn>{mark} AND lsn<={mark} ORDER BY lsn",
             (after, limit),
         ):
-            both = decode_row(bytes(body), self.origin_of)
-            winner, loser = both.cells["winning"], both.cells["losing"]
-            conflict = Conflict(
-                table,
-                RowKey(bytes(key)),
-                column,
-                winner.stamp,
-                loser.stamp,
-                winner.value,
-                loser.value,
-            )
+            conflict = self._conflict(table, key, column, body)
             yield RecordedConflict(conflict, Stamp(hlc, self.origin_of(number), seq))
+
+    def on_record(self) -> Iterator[tuple[bytes, Conflict, str | None]]:
+        """Every conflict, the oldest first: its name, and how it was decided here, if it was."""
+        for name, table, key, column, body, decided in self.tx.rows(
+            "SELECT name, tbl, row_key, col, body, decided FROM syncnode_conflict ORDER BY lsn"
+        ):
+            yield bytes(name), self._conflict(table, key, column, body), decided
+
+    def decide(self, names: Iterable[bytes], how: str) -> None:
+        """Note how these conflicts were decided here; it does not travel."""
+        mark = self.tx.mark
+        self.tx.executemany(
+            f"UPDATE syncnode_conflict SET decided={mark} WHERE name={mark}",
+            [(how, name) for name in names],
+        )
+
+    def _conflict(self, table: str, key: bytes, column: str, body: bytes) -> Conflict:
+        both = decode_row(bytes(body), self.origin_of)
+        deleted = _WINNING[True] in both.cells
+        winner, loser = both.cells[_WINNING[deleted]], both.cells["losing"]
+        return Conflict(
+            table,
+            RowKey(bytes(key)),
+            column,
+            winner.stamp,
+            loser.stamp,
+            winner.value,
+            loser.value,
+            deleted,
+        )
 
 
 def conflict_name(conflict: Conflict) -> bytes:
@@ -523,6 +590,15 @@ def conflict_name(conflict: Conflict) -> bytes:
         for number in (stamp.hlc, stamp.origin.incarnation, stamp.seq):
             hasher.update(number.to_bytes(8, "big"))
     return hasher.digest()[:16]
+
+
+def _users_text(users: set[str]) -> str | None:
+    """Database users in one text; of many, so that it says who it may have been, a few."""
+    if not users:
+        return None
+    more = len(users) - USERS_SHOWN
+    named = ", ".join(sorted(users)[:USERS_SHOWN])
+    return f"{named} and {more} more" if more > 0 else named
 
 
 def _moved(new: Frontier, old: Frontier, origin: Origin) -> bool:

@@ -10,8 +10,10 @@ from decimal import Decimal, InvalidOperation
 from itertools import repeat
 from typing import Any
 
+from syncnode.conditional import ByContent, literal, written
 from syncnode.database import Transaction
-from syncnode.dialects.base import Dialect, Unfit
+from syncnode.dialects.base import LOCAL_NUMBER, Dialect, Unfit
+from syncnode.schema.local_rows import stays_sql
 from syncnode.schema.plan import SchemaPlan, TablePlan
 from syncnode.sidecar import clock_table
 from syncproto.clock import BASELINE_HLC, COUNTER_BITS
@@ -43,15 +45,19 @@ class Clock:
         stamp: The stamp of every cell that is not in `odd`.
         odd: Stamps of cells by column, where they differ.
         delete: The last delete, if the row ever had one.
+        absent: Columns that the row has no cell for: they came after it was written, and what
+            stands there nobody wrote.
     """
 
     key: RowKey
     stamp: Stamp
     odd: dict[str, Stamp] = field(default_factory=dict)
     delete: Delete | None = None
+    absent: frozenset[str] = frozenset()
 
-    def stamp_of(self, column: str) -> Stamp:
-        return self.odd.get(column, self.stamp)
+    def stamp_of(self, column: str) -> Stamp | None:
+        """Of the cell's latest write; None if the row has no such cell."""
+        return None if column in self.absent else self.odd.get(column, self.stamp)
 
 
 @dataclass(slots=True)
@@ -69,6 +75,7 @@ class Table:
     Attributes:
         columns: Names of the columns that travel, in the order of all value tuples here.
         references: Column to table referred to.
+        deletes_win: A delete made here wins over edits that it had not seen.
     """
 
     def __init__(self, plan: TablePlan, schema: SchemaPlan, dialect: Dialect) -> None:
@@ -77,6 +84,7 @@ class Table:
         self.number = plan.number
         self.schema = schema
         self.dialect = dialect
+        self.deletes_win = plan.deletes == "delete-wins"
         self.travelling = plan.travelling
         self.columns = tuple(column.name for column in self.travelling)
         self.place = {name: index for index, name in enumerate(self.columns)}
@@ -106,10 +114,42 @@ class Table:
         )
         self._pk = tuple(dialect.quote(name) for name in plan.primary_key)
         self._mark = dialect.mark
+        self.conditional = {
+            column.name: column.conditional for column in self.travelling if column.conditional
+        }
+        self.may_hold_keys = {*self.references, *self.conditional}
+        self._by_content = (
+            ByContent(plan, schema, dialect, clock_of=clock_table, missing=dangling_key)
+            if self.conditional
+            else None
+        )
+        stays = stays_sql(
+            plan,
+            lambda name: f"t.{dialect.quote(name)}",
+            lambda text: literal(dialect, text),
+        )
+        self._travels = f" AND NOT ({stays})" if stays is not None else ""
+        # Of a reference that nobody checks 0 is nothing, and 0 everywhere.
+        self.zeros = {
+            name: dangling_key(self.references[name], 0)
+            for key in plan.foreign_keys
+            for name in key.columns
+            if key.declared and name in self.references
+        }
         self._value_sql, self._join_sql = self._values("t")
         self.local_place = (
             plan.primary_key.index(plan.local_key) if plan.local_key is not None else None
         )
+
+    def local_of(self, pk: Key) -> int | None:
+        """The local key in a primary key; None for a table without one."""
+        return int(pk[self.local_place]) if self.local_place is not None else None
+
+    def lacked(self, row: Row) -> list[str]:
+        """The cells of a row for which the table has no column here (yet, or any more)."""
+        if row.cells.keys() <= self.place.keys():
+            return []
+        return sorted(row.cells.keys() - self.place.keys())
 
     # SQL in parts
 
@@ -130,7 +170,11 @@ class Table:
                 f" LEFT JOIN {clock_table(parent)} p{index} "
                 f"ON p{index}.{quote(local)} = {expression}"
             )
-            values.append(f"COALESCE(p{index}.syncnode_key, {expression})")
+            values.append(self.dialect.reference(f"p{index}.syncnode_key", expression))
+        if self._by_content is not None:
+            extras, more = self._by_content.select(alias)
+            values += extras
+            joins.append(more)
         return ", ".join(values) or "NULL", "".join(joins)
 
     @property
@@ -164,6 +208,7 @@ class Table:
                 f"SELECT {self._pk_list('t')}, {self.clock_sql}, {self._value_sql} "
                 f"FROM {self.quoted} t LEFT JOIN {self.clock_name} c ON {self._on('c', 't')}"
                 f"{self._join_sql} WHERE {self._in(self._pk_list('t'), len(part), width)}"
+                f"{self._travels}"
             )
             rows = tx.rows(sql, [value for pk in part for value in pk])
             yield from self._stored(rows, origins)
@@ -186,13 +231,15 @@ class Table:
         width = len(self._pk)
         columns = self._pk_list("t")
         where, params = "", list[Any]()
+        if self._travels:
+            where = f" WHERE TRUE{self._travels}"
         if pk is not None:
             marks = ", ".join([self._mark] * width)
             where = (
                 f" WHERE ({columns}) > ({marks})"
                 if width > 1
                 else (f" WHERE {columns} > {self._mark}")
-            )
+            ) + self._travels
             params += pk
         rows = tx.rows(
             f"SELECT {columns}, {self._value_sql} FROM {self.quoted} t{self._join_sql}"
@@ -215,6 +262,8 @@ class Table:
     def wire_rows(self, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
         """The value tuples of `changed`, as they travel."""
         values = [row[6:] for row in rows]
+        if self._by_content is not None:
+            return [self._wired(row) for row in values]
         if self._to_wire or self._reference_places:
             mixed = self.dialect.name != "sqlite" or any(
                 type(row[place]) is int for place, _ in self._reference_places for row in values
@@ -256,8 +305,13 @@ class Table:
     def _wired(self, row: Sequence[Any]) -> tuple[Any, ...]:
         """Driver values to wire values; a dangling reference gets a key that no row has."""
         values = list(row)
+        if self._by_content is not None:
+            width = len(self.columns)
+            extras = values[width:]
+            del values[width:]
+            self._by_content.resolve(values, extras)
         for index, convert in self._to_wire:
-            if values[index] is not None:
+            if values[index] is not None and type(values[index]) is not Reference:
                 values[index] = convert(values[index])
         for index, target in self._reference_places:
             value = values[index]
@@ -300,8 +354,16 @@ class Table:
         stamps: Iterable[Stamp] = repeat(clock.stamp)
         if clock.odd:
             stamps = [clock.odd.get(name, clock.stamp) for name in self.columns]
-        cells = map(Cell, stamps, self.values_of(stored.values))
-        return Row(dict(zip(self.columns, cells, strict=True)), clock.delete)
+        cells = dict(
+            zip(self.columns, map(Cell, stamps, self.values_of(stored.values)), strict=True)
+        )
+        for name in clock.absent:
+            cells.pop(name, None)
+        return Row(cells, clock.delete)
+
+    def shown(self, stored: StoredRow) -> dict[str, Value]:
+        """What the table shows of a row, whether replicated or not."""
+        return dict(zip(self.columns, self.values_of(stored.values), strict=True))
 
     def values_of(self, values: Sequence[Any]) -> list[Value]:
         """Wire values of a block as values of cells: keys in reference columns are references."""
@@ -359,7 +421,8 @@ class Table:
 
         Where the primary key is content, it is the same at every site that has such a row.
         """
-        if self.plan.key_kind in ("natural", "composite"):
+        by_content = self.plan.key_kind in ("natural", "composite")
+        if by_content and set(self.plan.primary_key) == set(self.plan.key_columns):
             typed = self.values_of(values)
             return variant_key(self.name, [typed[place] for place in self.key_places])
         return variant_key(self.name, (site, *pk))
@@ -402,15 +465,15 @@ class Table:
                 f" LEFT JOIN {clock_table(parent)} p{place} "
                 f"ON p{place}.{quote(local)} = {expression}"
             )
-            keys.append(f"COALESCE(p{place}.syncnode_key, {expression})")
+            keys.append(self.dialect.reference(f"p{place}.syncnode_key", expression))
         on = " AND ".join(f"t.{name} = j.k{index + 1}" for index, name in enumerate(self._pk))
         key_list = "".join(f", {key}" for key in keys)
         return tx.rows(
             f"SELECT {self._pk_list('t')}, c.syncnode_key, j.ms, j.rk{key_list} "
             f"FROM syncnode_journal j JOIN {self.quoted} t ON {on} "
             f"LEFT JOIN {self.clock_name} c ON {self._on('c', 't')}{''.join(joins)} "
-            f"WHERE j.id BETWEEN {self._mark} AND {self._mark} AND j.tbl={self.number} "
-            "ORDER BY j.id",
+            f"WHERE j.id BETWEEN {self._mark} AND {self._mark} AND j.tbl={self.number}"
+            f"{self._travels} ORDER BY j.id",
             (first, last),
         )
 
@@ -540,16 +603,30 @@ class Table:
         convert: Callable[[Any], Any] | None = self.from_wire[column]
         return value if convert is None or value is None else convert(value)
 
+    def may_refer(self, name: str, target: str) -> bool:
+        """Whether values of the column may be references to rows of `target`."""
+        if self.references.get(name) == target:
+            return True
+        condition = self.conditional.get(name)
+        return condition is not None and target in condition.targets
+
+    def as_reference(self, name: str, number: Any) -> Any:
+        """The local number of the row referred to as the column holds it."""
+        return number if name in self.references else written(self.plan.column(name), number)
+
     def insert_sql(self, columns: Sequence[str]) -> str:
         names = ", ".join(self.dialect.quote(name) for name in columns)
-        return (
-            f"INSERT INTO {self.quoted} ({names}) VALUES ({', '.join([self._mark] * len(columns))})"
-        )
+        marks = ", ".join(self._write_mark(name) for name in columns)
+        return f"INSERT INTO {self.quoted} ({names}){self.dialect.overriding} VALUES ({marks})"
 
     def update_sql(self, columns: Sequence[str]) -> str:
-        sets = ", ".join(f"{self.dialect.quote(name)}={self._mark}" for name in columns)
+        quote = self.dialect.quote
+        sets = ", ".join(f"{quote(name)}={self._write_mark(name)}" for name in columns)
         where = " AND ".join(f"{name}={self._mark}" for name in self._pk)
         return f"UPDATE {self.quoted} SET {sets} WHERE {where}"
+
+    def _write_mark(self, name: str) -> str:
+        return self.dialect.write_mark(self.plan, self.plan.column(name))
 
     def delete_sql(self) -> str:
         where = " AND ".join(f"{name}={self._mark}" for name in self._pk)
@@ -607,10 +684,12 @@ def dangling_key(table: str, local: object) -> RowKey:
     """The key of a row that is referred to and does not exist here: no row has it, so peers
     hold the reference back as one to a missing parent."""
     shown = local.decode("ascii", "replace") if isinstance(local, bytes) else str(local)
-    return text_key(f"{table} (missing)", shown)
+    return text_key(f"{table} (missing)", shown.removeprefix(LOCAL_NUMBER))
 
 
-DecodeCells = Callable[[bytes, Callable[[int], Origin]], tuple[dict[str, Stamp], Delete | None]]
+Cells = tuple[dict[str, Stamp], Delete | None, frozenset[str]]
+"""Odd stamps, delete and absent columns, as in `Clock`."""
+DecodeCells = Callable[[bytes, Callable[[int], Origin]], Cells]
 
 
 class Origins:
@@ -624,7 +703,7 @@ class Origins:
         self.origin_of = origin_of
         self._decode = decode_cells
         self._stamps: dict[tuple[int, int, int], Stamp] = {}
-        self._decoded: dict[bytes, tuple[dict[str, Stamp], Delete | None]] = {}
+        self._decoded: dict[bytes, Cells] = {}
 
     def stamp(self, hlc: int, number: int, seq: int) -> Stamp:
         name = (hlc, number, seq)

@@ -89,6 +89,10 @@ class Table:
         """Note that the value of `key` is wrong."""
         self.document.fault((*self.path, *((key,) if isinstance(key, str) else key)), text)
 
+    def value(self, key: str) -> object:
+        """Whatever stands at `key`; None when it is missing."""
+        return self._get(key)
+
     def text(self, key: str, *, example: str, check: Check[str] = lambda _: None) -> str | None:
         """The text at `key`; None when it is missing or wrong."""
         value = self._get(key)

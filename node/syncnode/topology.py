@@ -1,9 +1,9 @@
 """`topology.toml`: the whole network in one file, the same for every site and for simulations.
 
 It says who is whose parent, where sites are reached, how often they call and which tables take
-part; no secrets. What the grammar has but this version does not carry out (budgets, presets,
-rules by table) is checked for its form and then refused: a rule that is silently ignored would
-be worse than none.
+part, under which preset and rules (`schema/rule_files.py`); no secrets. What the grammar has but
+this version does not carry out (budgets, priorities, directions by site) is checked for its form
+and then refused: a rule that is silently ignored would be worse than none.
 """
 
 import re
@@ -12,14 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from syncnode.schema.rule_files import preset_fault, preset_path, read_preset, rules_by_table
+from syncnode.schema.rules import Layer, TableRules
 from syncnode.toml_reader import Document, Table, meant, shown
+from syncproto.errors import ConfigError
 
 NAME_CHARS_MAX = 64  # fits a line of every report, and a label of a host name
 EVERY_MS_LEAST = 1_000
 EVERY_MS_MOST = 31 * 86_400_000
 TABLE_NAME_CHARS_MAX = 128  # MariaDB allows 64; SQLite anything
 DIRECTIONS = ("both", "send", "receive", "none")
-UNIQUE_RULES = ("merge", "rename", "hold")
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?")
 _BUDGET = re.compile(r"\d{1,9}(?:\.\d{1,3})? ?(?:B|kB|KB|MB|GB)/(?:s|m|h|d)")
@@ -33,10 +35,14 @@ class TableChoice:
     Attributes:
         only: These and what they refer to; None for every table.
         exclude: Not these.
+        preset: The name of the preset that comes with syncnode, or the path of one's own.
+        rules: What the preset says of tables, then what the file itself does.
     """
 
     only: tuple[str, ...] | None = None
     exclude: tuple[str, ...] = ()
+    preset: str | None = None
+    rules: tuple[Layer, ...] = ()
 
 
 EVERY_TABLE = TableChoice()
@@ -108,14 +114,14 @@ def read_topology(path: Path) -> Topology:
     _refuse_impossible_sites(sites_table, sites_by_name)
     tables_table = root.table("tables")
     tables = table_choice(tables_table)
-    _refuse_later_table_rules(tables_table)
+    tables_table.refuse_unknown()
     root.refuse_unknown()
     document.refuse_faults()
     return Topology(path, network, sites_by_name, tables)
 
 
 def table_choice(table: Table) -> TableChoice:
-    """What `only` and `exclude` of a `[tables]` say."""
+    """What a `[tables]` says; unknown keys are for the caller to refuse."""
     only = table.texts("only", example="person")
     exclude = table.texts("exclude", example="audit_log") or ()
     if only is not None and not only and "only" in table:
@@ -129,7 +135,37 @@ def table_choice(table: Table) -> TableChoice:
             table.fault(
                 ("exclude", index), f'{shown(name)} stands in "only" too; keep one of the two'
             )
-    return TableChoice(only, exclude)
+    preset, rules = _preset(table)
+    path = table.document.path
+    own = Layer(str(path), _own_rules(table), table.texts("modified", example="date") or (), path)
+    return TableChoice(only, exclude, preset, (*rules, own) if own else rules)
+
+
+def _preset(table: Table) -> tuple[str | None, tuple[Layer, ...]]:
+    folder = table.document.path.parent
+    name = table.text("preset", example="openmrs", check=lambda name: preset_fault(name, folder))
+    if name is None:
+        return None, ()
+    try:
+        return preset_name(name, folder), (read_preset(name, folder),)
+    except ConfigError as error:
+        # Its faults carry the preset's own lines; they are reported with ours.
+        table.document.refer(str(error))
+        return None, ()
+
+
+def preset_name(name: str, folder: Path) -> str:
+    """The preset's name, or the absolute path of one's own."""
+    path = preset_path(name, folder)
+    return str(path) if path == folder / name else name
+
+
+def _own_rules(table: Table) -> Mapping[str, TableRules]:
+    rules = rules_by_table(table)
+    for name in rules:
+        if fault := table_name_fault(name):
+            table.fault(name, fault)
+    return rules
 
 
 def name_fault(name: str) -> str | None:
@@ -260,20 +296,6 @@ def _refuse_later_site_rules(table: Table) -> None:
     for name in directions.remaining():
         if directions.choice(name, among=DIRECTIONS) is not None:
             directions.fault(name, _LATER)
-
-
-def _refuse_later_table_rules(tables_table: Table) -> None:
-    if tables_table.text("preset", example="openmrs", check=name_fault) is not None:
-        tables_table.fault("preset", _LATER)
-    for _, rules in tables_table.tables():
-        if rules.integer("priority", default=None, least=1, most=9) is not None:
-            rules.fault("priority", _LATER)
-        unique = rules.table("unique")
-        for column in unique.remaining():
-            if unique.choice(column, among=UNIQUE_RULES) is not None:
-                unique.fault(column, _LATER)
-        rules.refuse_unknown()
-    tables_table.refuse_unknown()
 
 
 def _budget_fault(budget: str) -> str | None:

@@ -2,7 +2,9 @@
 
 SQLite tells of any commit by `PRAGMA data_version`, which takes microseconds, so it is asked in
 the event loop itself. A server is asked in a thread, and less often. Both are asked often while
-something happens and seldom while nothing does (`backoff.polling_ms`).
+something happens and seldom while nothing does (`backoff.polling_ms`). PostgreSQL tells at once
+(NOTIFY) of what the triggers have written; it is asked beside that, as the other servers are, for
+what our own commands did, and for what was told while it was being asked.
 """
 
 import contextlib
@@ -36,11 +38,13 @@ class Pulse(NamedTuple):
 
     Attributes:
         unsealed: The application has committed something that is not sealed yet.
+        schema: SQLite: changes with every table, column or trigger.
     """
 
     unsealed: bool
     lsn: str
     members: str
+    schema: int = 0
 
 
 OnPulse = Callable[[Pulse], Awaitable[bool]]
@@ -75,7 +79,8 @@ async def _watch_file(database: Database, on_pulse: OnPulse) -> None:
             with contextlib.suppress(*database.dialect.errors):  # locked: look again soon
                 (found,) = connection.execute("PRAGMA data_version").fetchone()
                 if found != version:
-                    pulse = pulse_of(connection.execute(PULSE).fetchone())
+                    (schema,) = connection.execute("PRAGMA schema_version").fetchone()
+                    pulse = pulse_of(connection.execute(PULSE).fetchone())._replace(schema=schema)
                     version = found
             if pulse is not None and (pulse != last or pulse.unsealed):
                 last, changed_s = pulse, now_s
@@ -106,7 +111,7 @@ async def _watch_server(database: Database, on_pulse: OnPulse) -> None:
                     last = None
             quiet_ms = int((now_s - changed_s) * 1000)
             pause_ms = polling_ms(quiet_ms, busy_ms=SERVER_BUSY_MS, idle_ms=SERVER_IDLE_MS)
-            await trio.sleep(pause_ms / 1000)
+            await server.wait(pause_ms / 1000)
     finally:
         server.close()
 
@@ -117,6 +122,7 @@ class _Server:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._connection: Any = None
+        self._news: int | None = None
 
     def look(self) -> Pulse:
         """
@@ -127,6 +133,7 @@ class _Server:
         try:
             if self._connection is None:
                 self._connection = self._database.connect()
+                self._news = self._database.dialect.listen(self._connection)
             with self._connection.cursor() as cursor:
                 cursor.execute(PULSE)
                 return pulse_of(cursor.fetchone())
@@ -134,7 +141,16 @@ class _Server:
             self.close()
             raise self._database.dialect.explained(error) from error
 
+    async def wait(self, seconds: float) -> None:
+        """Until the server tells of a commit, where it does, or for so long."""
+        if self._news is None:
+            await trio.sleep(seconds)
+            return
+        with trio.move_on_after(seconds):
+            await trio.lowlevel.wait_readable(self._news)
+
     def close(self) -> None:
+        self._news = None
         if self._connection is not None:
             with contextlib.suppress(*self._database.dialect.errors):
                 self._connection.close()

@@ -77,14 +77,9 @@ class Wanted:
         return Row({**self.row.cells, **altered}, self.row.delete)
 
 
-def has_unknown(table: Table, row: Row) -> bool:
-    """Whether a row has cells of columns that are not in its table here (yet, or any more)."""
-    return not row.cells.keys() <= table.place.keys()
-
-
 def _known(table: Table, row: Row) -> Row:
     """What of a row the table has columns for."""
-    if not has_unknown(table, row):
+    if not table.lacked(row):
         return row
     return Row({n: cell for n, cell in row.cells.items() if n in table.place}, row.delete)
 
@@ -299,7 +294,7 @@ class Writer:
     def _missing(self, table: Table, column: str, target: str, key: Any) -> Refusal:
         return Refusal(
             "missing parent",
-            f"{table.name}.{column} refers to a row of {target} that is not here",
+            f"{table.name}{column and '.'}{column} refers to a row of {target} that is not here",
             (self._by_name[target].number, RowKey(bytes(key))),
         )
 
@@ -445,7 +440,7 @@ class Writer:
         self._appeared.setdefault(table.number, set()).add(wanted.key)
 
     def _is_altered(self, table: Table, wanted: Wanted) -> bool:
-        return bool(wanted.instead) or has_unknown(table, wanted.row)
+        return bool(wanted.instead) or bool(table.lacked(wanted.row))
 
     def _alter(self, table: Table, wanted: Wanted) -> None:
         """The table shows something else of the row than is replicated: that stands here now."""
@@ -453,7 +448,7 @@ class Writer:
         aliases = [name for name, v in wanted.instead.items() if isinstance(v, Reference)]
         names = ", ".join(sorted(wanted.instead))
         if not wanted.instead:
-            names = ", ".join(sorted(wanted.row.cells.keys() - table.place.keys()))
+            names = ", ".join(table.lacked(wanted.row))
             reason, why = UNKNOWN_COLUMN, "is no column here"
         elif len(aliases) < len(wanted.instead):
             reason, why = "unique clash", "is shown with a mark, since another row has the same"
@@ -805,7 +800,7 @@ class Writer:
 
 def _unknown_columns(table: Table, row: Row) -> Refusal | None:
     """Why a row that is its own key cannot be written: it is all of its cells or nothing."""
-    names = sorted(row.cells.keys() - table.place.keys())
+    names = table.lacked(row)
     if not names:
         return None
     return Refusal(

@@ -4,16 +4,18 @@ Origins are written by the small numbers that the database gives them (`syncnode
 storage is our own and trusted, and still read strictly: a damaged blob raises
 `MalformedMessageError` and never becomes a row.
 
-A row is [base, names, values, odd, delete], a clock [odd, delete], where
+A row is [base, names, values, odd, delete], a clock [odd, delete, absent], where
     base is null or [hlc, origin, seq], the stamp of every cell that `odd` does not name;
     odd is null or [place or name, hlc, origin, seq, ... for each odd cell];
-    delete is null or [n, hlc, origin, seq, ... n times, origin, seq, ... for all seen].
+    delete is null or [n, hlc, origin, seq, ... n times, origin, seq, ... for all seen]; the
+        origin of a stamp that wins over edits stands as -1 less its number;
+    absent is null or the names of the columns that the row has no cell for.
 Parts that are null at the end are left out. A value is a CBOR null, integer, text or byte
 string, [table, key] for a reference, or [eight bytes] for a double that is not a number.
 """
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from syncproto.clock import HLC_MAX
@@ -95,29 +97,37 @@ def decode_row(data: bytes, origin_of: OriginOf) -> Row:
 
 
 def encode_cells(
-    odd: Mapping[str, Stamp], delete: Delete | None, origin_number: OriginNumber
+    odd: Mapping[str, Stamp],
+    delete: Delete | None,
+    origin_number: OriginNumber,
+    absent: Sequence[str] = (),
 ) -> bytes:
-    """What a row's clock holds beside its base stamp: odd stamps by column, and its delete."""
+    """What a row's clock holds beside its base stamp: odd stamps by column, its delete, and the
+    columns that it has no cell for."""
     parts = [
         part
         for name, stamp in odd.items()
         for part in (name, stamp.hlc, origin_number(stamp.origin), stamp.seq)
     ]
-    return _dumped([parts or None, delete and _delete_numbers(delete, origin_number)])
+    written = delete and _delete_numbers(delete, origin_number)
+    return _dumped([parts or None, written, list(absent) or None])
 
 
-def decode_cells(data: bytes, origin_of: OriginOf) -> tuple[dict[str, Stamp], Delete | None]:
+def decode_cells(
+    data: bytes, origin_of: OriginOf
+) -> tuple[dict[str, Stamp], Delete | None, frozenset[str]]:
     """The inverse of `encode_cells`.
 
     Raises:
         MalformedMessageError: The blob is damaged.
     """
-    parts = as_list(loaded(data, LIMITS), range(3))
-    odd, delete = parts + [None, None][len(parts) :]
+    parts = as_list(loaded(data, LIMITS), range(4))
+    odd, delete, absent = parts + [None, None, None][len(parts) :]
     quads = _quads(odd)
     names = _names(quads[::4])
     stamps = _stamps([part for at, part in enumerate(quads) if at % 4], origin_of)
-    return dict(zip(names, stamps, strict=True)), _delete(delete, origin_of)
+    missing = frozenset(_names(absent) if absent is not None else ())
+    return dict(zip(names, stamps, strict=True)), _delete(delete, origin_of), missing
 
 
 def _dumped(parts: list[Any]) -> bytes:
@@ -205,8 +215,9 @@ def _stamps(numbers: list[Any], origin_of: OriginOf) -> list[Stamp]:
 
 def _delete_numbers(delete: Delete, origin_number: OriginNumber) -> list[int]:
     numbers = [len(delete.stamps)]
-    for hlc, origin, seq in delete.stamps:
-        numbers += (hlc, origin_number(origin), seq)
+    for stamp in delete.stamps:
+        number = origin_number(stamp.origin)
+        numbers += (stamp.hlc, -1 - number if stamp in delete.wins else number, stamp.seq)
     for origin, seq in delete.seen.items():
         numbers += (origin_number(origin), seq)
     return numbers
@@ -223,4 +234,9 @@ def _delete(numbers: Any, origin_of: OriginOf) -> Delete | None:
         origin_of(as_int(listed[at], 0, INT64_MAX)): as_int(listed[at + 1], 0, INT64_MAX)
         for at in range(seen_at, len(listed), 2)
     }
-    return Delete(tuple(_stamps(listed[1:seen_at], origin_of)), seen)
+    marks = [as_int(listed[at], -1 - INT64_MAX, INT64_MAX) < 0 for at in range(2, seen_at, 3)]
+    for at, wins in zip(range(2, seen_at, 3), marks, strict=True):
+        if wins:
+            listed[at] = -1 - listed[at]
+    stamps = tuple(_stamps(listed[1:seen_at], origin_of))
+    return Delete(stamps, seen, frozenset(s for s, w in zip(stamps, marks, strict=True) if w))

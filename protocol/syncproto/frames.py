@@ -115,6 +115,11 @@ class Pieces:
         self._at = end
         return loaded(self._body[start:end], self.limits)
 
+    @property
+    def at_end(self) -> bool:
+        """All pieces were read."""
+        return self._at == len(self._body)
+
     def finish(self) -> None:
         """
         Raises:

@@ -24,7 +24,7 @@ from syncproto.identity import Dot, Origin, RowKey, SiteId
 from syncproto.merge import Conflict, Covers, lost, merged, outlived
 from syncproto.messages import Known
 from syncproto.replica import LINEAGES_KEPT, Receipt, Standing
-from syncproto.row import EMPTY, Cell, Delete, Reference, Row, Stamp, Value, deletion
+from syncproto.row import EMPTY, Cell, Delete, Reference, Row, Stamp, Value, deletion, written
 from syncproto.sums import SUM_MASK, sum_of
 
 ROWS_MAX = 1_000  # rows a chunk; small enough that tests cut deltas often
@@ -97,6 +97,7 @@ class MemoryReplica:
         wall_ms: Reads the clock.
         nonce: Draws 32 random bits.
         rows_max: Rows a chunk.
+        delete_wins: The tables in which a delete made here wins over edits that it had not seen.
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class MemoryReplica:
         nonce: Callable[[], int],
         rows_max: int = ROWS_MAX,
         skew_ms_max: int = SKEW_MS_MAX,
+        delete_wins: Iterable[str] = (),
     ) -> None:
         self.origin = origin
         self.network = network
@@ -139,6 +141,7 @@ class MemoryReplica:
         self._nonce = nonce
         self._rows_max = rows_max
         self._skew_ms_max = skew_ms_max
+        self._delete_wins = frozenset(delete_wins)
 
     # What an application does
 
@@ -194,11 +197,14 @@ class MemoryReplica:
             hlc = stamped_after(row.hlc, wall_ms=line.wall_ms)
             stamp = Stamp(hlc, self.origin, dot.seq)
             if line.values is None:
-                row = deletion(row, stamp)
+                row = deletion(row, stamp, wins=line.table in self._delete_wins)
                 part = Row({}, row.delete)
             else:
-                part = Row({name: Cell(stamp, value) for name, value in line.values.items()})
-                row = merged(row, part)
+                before, row = row.delete, written(row, line.values, stamp)
+                part = Row(
+                    {name: row.cells[name] for name in line.values},
+                    row.delete if row.delete is not before else None,
+                )
             found += self._lost_aside(place, part, _nothing, _nothing)
             self._put(place, row)
         self.journal.clear()
@@ -634,10 +640,13 @@ def redotted(row: Row, old: Origin, common_seq: int, dot: Dot) -> Row:
     seen_seq = common_seq if any(map(fork, delete.stamps)) else delete.seen.get(old, 0)
     if min(seen_seq, common_seq):
         seen[old] = min(seen_seq, common_seq)
+    wins = {renewed(stamp) for stamp in delete.wins}
     own = max((stamp for stamp in stamps if stamp.origin == dot.origin), default=None)
     if own is not None:
         stamps = {s for s in stamps if s.origin != dot.origin} | {own}
-    return Row(cells, Delete(tuple(sorted(stamps)), seen))
+        if any(stamp.origin == dot.origin for stamp in wins):
+            wins = {stamp for stamp in wins if stamp.origin != dot.origin} | {own}
+    return Row(cells, Delete(tuple(sorted(stamps)), seen, frozenset(wins)))
 
 
 def forgotten(frontier: Frontier, origin: Origin, seq: int, nonce: int | None) -> Frontier:

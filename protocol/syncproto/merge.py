@@ -1,5 +1,7 @@
 """The merge: for each cell the greater stamp; of two deletes the union of what they saw.
 
+Whether a delete wins over edits is a mark of the delete itself, given by its author's table.
+
 It is associative, commutative and idempotent, knows no settings and reads no clock, so sites
 that have seen the same changes hold the same rows whatever the order. What it throws away is
 named by `lost`: the conflicts that must be on record before the loser is gone.
@@ -29,7 +31,8 @@ def merged_delete(one: Delete | None, other: Delete | None) -> Delete | None:
     if one is None or other is None:
         return one or other
     both = Delete(tuple(sorted({*one.stamps, *other.stamps})), union_seen(one.seen, other.seen))
-    return Delete(tuple(stamp for stamp in both.stamps if not both.saw(stamp)), both.seen)
+    stamps = tuple(stamp for stamp in both.stamps if not both.saw(stamp))
+    return Delete(stamps, both.seen, (one.wins | other.wins).intersection(stamps))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +41,19 @@ class Conflict:
     the other. Named by table, row, column and the two dots, so it is one conflict however
     many sites meet it.
 
-    A delete also gives way to the write of another row that refers to the deleted one.
+    A delete also gives way to the write of another row that refers to the deleted one. Where
+    deletes win, each cell of an edit gives way to the delete.
 
     Attributes:
         table: The table's name.
         key: The row's key.
-        column: The column, or "" where an edit met a delete.
-        winner: Stamp of the value that stands; of the edit, where an edit met a delete.
-        loser: Stamp of the value that gave way; of the delete, where an edit met a delete.
-        winning: The value that stands (None where an edit met a delete; the row that refers to
-            this one where that was written).
-        losing: The value that gave way (None where an edit met a delete).
+        column: The column, or "" where a delete gave way.
+        winner: Stamp of the value that stands; of the edit, where a delete gave way to one.
+        loser: Stamp of the value, or of the delete, that gave way.
+        winning: The value that stands (None where a delete gave way to an edit, and where a
+            delete won; the row that refers to this one where that was written).
+        losing: The value that gave way (None where that is a delete).
+        deleted: The winner is a delete of the row.
     """
 
     table: str
@@ -58,6 +63,7 @@ class Conflict:
     loser: Stamp
     winning: Value
     losing: Value
+    deleted: bool = False
 
     @property
     def name(self) -> tuple[str, RowKey, str, Stamp, Stamp]:
@@ -82,7 +88,33 @@ def lost(
         if not same_value(mine.value, cell.value):
             winner, loser = (mine, cell) if mine.stamp > cell.stamp else (cell, mine)
             yield Conflict(table, key, name, winner.stamp, loser.stamp, winner.value, loser.value)
-    yield from _undone_deletes(table, key, ours, theirs, we_saw, they_saw)
+    standing = merged_delete(ours.delete, theirs.delete)
+    if standing is not None and standing.wins:
+        yield from _deleted_edits(table, key, standing, (ours, we_saw), (theirs, they_saw))
+    else:
+        yield from _undone_deletes(table, key, ours, theirs, we_saw, they_saw)
+
+
+def _deleted_edits(
+    table: str,
+    key: RowKey,
+    standing: Delete,
+    ours: tuple[Row, Covers],
+    theirs: tuple[Row, Covers],
+) -> Iterator[Conflict]:
+    """A delete that wins on one side, and on the other cells that no deleter had seen."""
+    for (deleted, _), (edited, had_seen) in ((ours, theirs), (theirs, ours)):
+        known = edited.delete.wins if edited.delete is not None else frozenset[Stamp]()
+        wins = deleted.delete.wins if deleted.delete is not None else frozenset[Stamp]()
+        for stamp in sorted(wins & standing.wins - known):
+            if had_seen(stamp):
+                continue
+            for name, cell in edited.cells.items():
+                mine = deleted.cells.get(name)
+                if cell.stamp.origin == stamp.origin or standing.saw(cell.stamp):
+                    continue
+                if mine is None or not same_value(mine.value, cell.value):
+                    yield Conflict(table, key, name, stamp, cell.stamp, None, cell.value, True)
 
 
 def _undone_deletes(

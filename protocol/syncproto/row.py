@@ -4,6 +4,10 @@ A row is its cells and the stamp of its last delete. Each cell is a last-writer-
 A delete carries the dots that its author had seen in the row; the row is alive while some cell
 has a dot that is not among them, so an edit that no deleter had seen survives the delete
 whatever the clocks said (rule B1 of the design).
+
+In a table where deletes win, a delete bears a mark that says so: then the row is dead, whatever
+cells its deleter had not seen. Who writes the row again after seeing that takes the delete back,
+by a delete of his own without a mark, which had seen the marked one (`written`).
 """
 
 from collections.abc import Iterable, Mapping
@@ -63,10 +67,12 @@ class Delete(NamedTuple):
     Attributes:
         stamps: In ascending order; no author of one had seen another.
         seen: The dots of the cells, and of the earlier deletes, that the authors had seen.
+        wins: Those of `stamps` whose deletes win over edits that their authors had not seen.
     """
 
     stamps: tuple[Stamp, ...]
     seen: Seen
+    wins: frozenset[Stamp] = frozenset()
 
     @property
     def stamp(self) -> Stamp:
@@ -90,9 +96,12 @@ class Row:
 
     @property
     def alive(self) -> bool:
-        """Some cell was written by someone whose write no deleter had seen."""
+        """Some cell was written by someone whose write no deleter had seen, and no delete wins
+        over it all the same."""
         if self.delete is None:
             return bool(self.cells)
+        if self.delete.wins:
+            return False
         return any(not self.delete.saw(cell.stamp) for cell in self.cells.values())
 
     def stamps(self) -> Iterable[Stamp]:
@@ -124,13 +133,30 @@ class Row:
 EMPTY = Row()
 
 
-def deletion(row: Row, stamp: Stamp) -> Row:
-    """The row after its author deleted it: all dots that stand in it were seen."""
+def deletion(row: Row, stamp: Stamp, *, wins: bool = False) -> Row:
+    """The row after its author deleted it: all dots that stand in it were seen.
+
+    `wins`: the delete wins over edits that its author had not seen.
+    """
     seen: dict[Origin, int] = dict(row.delete.seen) if row.delete else {}
     for standing in row.stamps():
         if standing.dot != stamp.dot and standing.seq > seen.get(standing.origin, 0):
             seen[standing.origin] = standing.seq
-    return Row(row.cells, Delete((stamp,), seen))
+    return Row(row.cells, Delete((stamp,), seen, frozenset((stamp,) if wins else ())))
+
+
+def written(row: Row, values: Mapping[str, Value], stamp: Stamp) -> Row:
+    """The row after its author wrote these cells, at a reading above all that the row bears.
+
+    Over a delete that wins he writes knowingly, so he takes it back: a delete under the stamp
+    of the cells had seen that one and all that the row bears, but not these cells.
+    """
+    delete = row.delete
+    if delete is not None and delete.wins:
+        delete = deletion(row, stamp).delete
+    return Row(
+        {**row.cells, **{name: Cell(stamp, value) for name, value in values.items()}}, delete
+    )
 
 
 def union_seen(one: Seen, other: Seen) -> Seen:

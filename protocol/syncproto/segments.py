@@ -124,7 +124,11 @@ class SegmentWriter:
         if not rows:
             return None
         deletes = [block.deletes[row] for row in rows]
-        numbers = [stamps[stamp] for delete in deletes for stamp in delete.stamps]
+        numbers = [
+            -1 - stamps[stamp] if stamp in delete.wins else stamps[stamp]
+            for delete in deletes
+            for stamp in delete.stamps
+        ]
         seen = [
             (self.directory.origins[origin], seq)
             for delete in deletes
@@ -152,7 +156,9 @@ class SegmentWriter:
         return [
             b"".join(keys),
             packed_ints([names[conflict.table] for conflict in conflicts]),
-            packed_ints([names[c.column] + 1 if c.column else 0 for c in conflicts]),
+            packed_ints(
+                [2 * names[c.column] + 1 + c.deleted if c.column else 0 for c in conflicts]
+            ),
             self.directory.stamps(stamps),
             *map(packed_ints, numbers),
             *self._values([conflict.winning for conflict in conflicts], keys, writer),
@@ -258,7 +264,7 @@ class SegmentReader:
         return [
             ints(places, count, 0, rows - 1),
             of_stamps,
-            ints(stamps, stamp_count, 0, INT64_MAX),
+            ints(stamps, stamp_count, -1 - INT64_MAX, INT64_MAX),
             of_seen,
             ints(origins, seen_count, 0, INT64_MAX),
             ints(seqs, seen_count, 0, INT64_MAX),
@@ -268,17 +274,21 @@ class SegmentReader:
         self, block: Block, start: int, numbers: list[list[int]], stamps: list[Stamp]
     ) -> None:
         rows, stamp_counts, stamp_numbers, seen_counts, origins, seqs = numbers
-        if stamp_numbers and max(stamp_numbers) >= len(stamps):
+        if stamp_numbers and not -1 - len(stamps) < min(stamp_numbers) <= max(stamp_numbers) < len(
+            stamps
+        ):
             raise MalformedMessageError("a delete without a stamp")
         stamp_at = seen_at = 0
         for row, stamp_count, seen_count in zip(rows, stamp_counts, seen_counts, strict=True):
             stamp_end, seen_end = stamp_at + stamp_count, seen_at + seen_count
-            its = tuple(stamps[number] for number in stamp_numbers[stamp_at:stamp_end])
+            marked = stamp_numbers[stamp_at:stamp_end]
+            its = tuple(stamps[number if number >= 0 else -1 - number] for number in marked)
+            wins = frozenset(stamps[-1 - number] for number in marked if number < 0)
             named = map(self.directory.origin, origins[seen_at:seen_end])
             seen = dict(zip(named, seqs[seen_at:seen_end], strict=True))
             if start + row in block.deletes or len(seen) != seen_count or not _ascend(its):
                 raise MalformedMessageError("a delete with an entry listed twice, or out of order")
-            block.deletes[start + row] = Delete(its, seen)
+            block.deletes[start + row] = Delete(its, seen, wins)
             stamp_at, seen_at = stamp_end, seen_end
 
     def _take_entries(self, count: int) -> int:
@@ -299,7 +309,7 @@ class SegmentReader:
         rows = zip(
             map(name, ints(tables, count)),
             keys,
-            [name(number - 1) if number else "" for number in ints(columns, count)],
+            ints(columns, count, 0, INT64_MAX),
             [stamps[number] for number in winners],
             [stamps[number] for number in losers],
             self._values(winning, segment[7]),
@@ -307,8 +317,10 @@ class SegmentReader:
             [stamps[number] for number in own],
             strict=True,
         )
-        for table_name, key, column, winner, loser, won, lost, stamp in rows:
-            conflict = Conflict(table_name, RowKey(key), column, winner, loser, won, lost)
+        for table_name, key, number, winner, loser, won, lost, stamp in rows:
+            column = name((number - 1) // 2) if number else ""
+            deleted = number > 0 and number % 2 == 0
+            conflict = Conflict(table_name, RowKey(key), column, winner, loser, won, lost, deleted)
             yield RecordedConflict(conflict, stamp)
 
     def _values(self, values: list[Plain], tables: Any) -> Iterator[Value]:

@@ -41,6 +41,7 @@ class Write:
         values: The columns that it changed; None for a delete.
         saw: The writes of its row that its author had seen.
         wall_ms: The author's clock.
+        wins: A delete, of a table in which deletes win over edits that they had not seen.
         hlc: The reading that the seal must have given it; 0 until sealed.
         dot: The changeset; None until sealed.
     """
@@ -54,6 +55,7 @@ class Write:
     wall_ms: int
     hlc: int = 0
     dot: Dot | None = None
+    wins: bool = False
 
     @property
     def table(self) -> str:
@@ -91,6 +93,7 @@ class History:
 
     Args:
         events: Keep a list of what happened, for people who read a failing run.
+        delete_wins: Tables in which a delete wins over edits that its author had not seen.
 
     Attributes:
         writes: Every write that a database acknowledged.
@@ -109,7 +112,8 @@ class History:
             claimed; the latest `OFFERS_KEPT` of each.
     """
 
-    def __init__(self, *, events: bool = False) -> None:
+    def __init__(self, *, events: bool = False, delete_wins: Iterable[str] = ()) -> None:
+        self.delete_wins = frozenset(delete_wins)
         self.writes: list[Write] = []
         self.of_row: dict[Place, list[Write]] = {}
         self.of_site: dict[SiteId, list[Write]] = {}
@@ -145,7 +149,8 @@ class History:
     ) -> Write:
         """A row was written, or deleted (`values` is None)."""
         of_row = self.of_row.setdefault(place, [])
-        write = Write(len(self.writes), len(of_row), site, place, values, saw, wall_ms)
+        wins = values is None and place[0] in self.delete_wins
+        write = Write(len(self.writes), len(of_row), site, place, values, saw, wall_ms, wins=wins)
         self.writes.append(write)
         of_row.append(write)
         self.of_site.setdefault(site, []).append(write)

@@ -214,6 +214,8 @@ class Scenario:
         links: Between sites; at most one for a pair.
         link_classes, profiles: By name.
         shared_rows: Rows of each table that every site holds from the start.
+        delete_wins: Tables in which a delete wins over edits that its author had not seen; in
+            all others such an edit brings the row back.
         scale: The share of the clinics' work that is simulated; reports scale bytes back.
         text, path: The file it came from, if any.
     """
@@ -231,6 +233,7 @@ class Scenario:
     faults_ms: int = DAY_MS
     quiet_ms: int = DAY_MS
     shared_rows: int = 8
+    delete_wins: tuple[str, ...] = ()
     scale: float = 1.0
     text: str = field(default="", compare=False, repr=False)
     path: Path | None = field(default=None, compare=False)

@@ -19,6 +19,7 @@ from syncsim.grammar.links import LinkClasses
 from syncsim.grammar.misfortunes import misfortunes
 from syncsim.grammar.people import Profiles
 from syncsim.grammar.sites import Network
+from syncsim.grammar.tables import where_deletes_win
 from syncsim.overrides import Overrides, applied
 from syncsim.rules import RULES
 from syncsim.scenario import DAY_MS, Gossip, Measure, Scenario
@@ -71,6 +72,7 @@ def read_scenario(path: Path, overrides: Overrides = _NO_OVERRIDES) -> Scenario:
         shared_rows=root.integer(
             "shared_rows", default=_DEFAULTS["shared_rows"], least=0, most=SHARED_ROWS_MAX
         ),
+        delete_wins=where_deletes_win(root),
         scale=root.share("scale", default=_DEFAULTS["scale"], least=SCALE_LEAST),
         text=network.text,
         path=path,

@@ -24,6 +24,7 @@ from syncsim.scenario import (
     Site,
     generator,
 )
+from syncsim.schema import TABLES
 
 MINUTE_MS = 60_000
 YEAR_MS = 365 * DAY_MS
@@ -98,7 +99,16 @@ def swarm(seed: int, *, sites_max: int = 8, faults_ms: int = HOUR_MS) -> Scenari
         faults_ms=faults_ms,
         quiet_ms=QUIET_MS,
         shared_rows=rng.choice([0, 2]),
+        delete_wins=_delete_wins(seed),
     )
+
+
+def _delete_wins(seed: int) -> tuple[str, ...]:
+    """In one world of five deletes win over edits, in some of its tables."""
+    rng = generator(seed, "swarm", "deletes")
+    if rng.random() >= 0.2:
+        return ()
+    return tuple(name for name in TABLES if rng.random() < 0.7)
 
 
 def _link_class(name: str, rng: Random) -> LinkClass:

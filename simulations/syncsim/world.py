@@ -148,7 +148,7 @@ class World:
         self.scenario = scenario
         self.seed = seed
         self.now_ms = 0
-        self.history = History()
+        self.history = History(delete_wins=scenario.delete_wins)
         self.network = Network(scenario, seed)
         self.counts: Counter[str] = Counter()
         self._trace_file = trace

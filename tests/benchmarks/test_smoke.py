@@ -20,7 +20,8 @@ def table_of(*options: str) -> dict[tuple[str, str], str]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    cells = [line.split("|") for line in done.stdout.splitlines() if line.startswith(("| W", "| S"))]
+    lines = [line for line in done.stdout.splitlines() if line.startswith(("| W", "| S"))]
+    cells = [line.split("|") for line in lines]
     return {(cell[1].strip(), cell[2].strip()): cell[3].strip() for cell in cells}
 
 
@@ -40,8 +41,8 @@ def test_a_conflict_on_mariadb_gives_its_lines():
 
 @pytest.mark.postgresql
 def test_beginning_on_postgresql_gives_its_lines():
-    table = table_of("--only", "S1,S2,S3", "--engine", "postgresql")
-    assert {name for name, _ in table} == {"S1", "S2", "S3"}
+    table = table_of("--only", "S1,S2", "--engine", "postgresql")
+    assert {name for name, _ in table} == {"S1", "S2"}
 
 
 def test_an_unknown_workload_is_refused():

@@ -44,6 +44,7 @@ NODE_READING = "node/syncnode/reading.py"
 HIDDEN = "node/syncnode/hidden.py"
 UNIQUENESS = "protocol/syncproto/uniqueness.py"
 CLASHES = "node/syncnode/clashes.py"
+POSTGRESQL = "node/syncnode/dialects/postgresql.py"
 
 SEEDS = "tests/protocol/test_seeds.py::test_any_run_converges_and_loses_nothing"
 
@@ -58,6 +59,10 @@ def on_sqlite(test: str) -> str:
 
 def on_clash(test: str) -> str:
     return f"tests/node/test_unique_clashes.py::test_{test}"
+
+
+def on_postgresql(file: str, test: str) -> str:
+    return f"tests/node/test_{file}_postgresql.py::test_{test}"
 
 
 MUTANTS = (
@@ -465,9 +470,8 @@ MUTANTS = (
         "[sqlite-sqlite]",
     ),
     Mutant(
-        "SQLite apply: a row renamed in case alone waits for its old name", NODE_SETTLING,
-        "        progress = self._take_places() or progress\n",
-        "",
+        "SQLite apply: a row renamed in case alone waits for its old name", "node/syncnode/ladder.py",
+        "found = [Step(unique, None) for unique in _names_for_one(table)]", "found = []",
         "tests/node/test_row_names.py"
         "::test_a_name_that_changes_in_case_alone_changes_under_its_children[sqlite-sqlite]",
     ),
@@ -675,5 +679,32 @@ MUTANTS = (
         "        self._told.clear()  # scopes", "        # scopes",
         "tests/node/test_table_choice.py::TestATable::"
         "test_that_the_preset_leaves_out_can_be_taken_in[sqlite-sqlite]",
+    ),
+    Mutant(
+        "PostgreSQL: an apply learns of deferred constraints at the commit only", POSTGRESQL,
+        " SET CONSTRAINTS ALL IMMEDIATE", " SELECT 1",
+        on_postgresql("values", "deferred_constraints_of_the_application_are_told_row_by_row"),
+    ),
+    Mutant(
+        "PostgreSQL: a seal sees what is committed while it works (A5, A6)", POSTGRESQL,
+        "REPEATABLE READ READ WRITE", "READ COMMITTED READ WRITE",
+        "tests/node/test_races_mariadb.py::test_no_value_leaves_under_an_older_dot",
+    ),
+    Mutant(
+        "PostgreSQL: the node waits long enough to get the application killed (A12)", POSTGRESQL,
+        "STATEMENT_LOCK_WAIT_MS = 500", "STATEMENT_LOCK_WAIT_MS = 15_000",
+        "tests/node/test_races_mariadb.py"
+        "::test_in_a_deadlock_the_application_is_never_the_one_that_is_killed",
+    ),
+    Mutant(
+        "PostgreSQL: numbers that arrive are above their sequence", POSTGRESQL,
+        "if column.automatic and column.name != table.local_key:", "if False:",
+        on_postgresql("values", "numbers_that_the_application_draws_next_are_free"),
+    ),
+    Mutant(
+        "PostgreSQL: TRUNCATE is not written down", "node/syncnode/capture/postgresql.py",
+        'f" INSERT INTO {self._trash} SELECT gone.syncnode_line{images} FROM gone;"',
+        'f" INSERT INTO {self._trash} SELECT gone.syncnode_line{images} FROM gone WHERE false;"',
+        on_postgresql("capture", "truncate_writes_every_row_down"),
     ),
 )  # fmt: skip

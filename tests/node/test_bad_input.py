@@ -164,7 +164,7 @@ def test_init_names_a_database_that_is_missing_no_database_or_a_site(site, tmp_p
     (tmp_path / "letter.db").write_text("Dear Sir or Madam, " * 100)
     refuses(one, *INIT, f"sqlite:///{tmp_path}/letter.db", says="not a SQLite database")
     refuses(one, *INIT, f"sqlite:///{tmp_path}", says="cannot be opened")
-    refuses(one, *INIT, "postgresql://a/b", says="PostgreSQL is not supported")
+    refuses(one, *INIT, "postgres://a/b", says='write "postgresql+psycopg://"')
     sqlite3.connect(tmp_path / "empty.db").close()
     (tmp_path / "empty.db").touch()
     refuses(one, *INIT, f"sqlite:///{tmp_path}/empty.db", says=("holds no table yet", "init"))
@@ -208,7 +208,7 @@ def test_init_of_a_read_only_database_makes_no_file(site):
 def test_a_trigger_that_was_dropped_stops_the_node_before_changes_are_missed(site):
     one = site()
     one.sql("DROP TRIGGER syncnode_t1_insert")
-    refuses(one, "serve", says=("syncnode_t1_insert", "uninstall"))
+    refuses(one, "serve", says=("syncnode_t1_insert", "verify --repair"))
 
 
 # --- Settings and key ---

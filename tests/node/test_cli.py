@@ -25,10 +25,13 @@ from syncnode.reports import (
     JoinPreview,
     JoinReport,
     LogEntry,
+    NearPairs,
     ParkedReport,
     PeerReport,
+    RowDifference,
     StatusReport,
     SyncReport,
+    TableComparison,
     UninstallReport,
 )
 from syncproto.errors import ConfigError, SyncError
@@ -45,6 +48,7 @@ COMMANDS = (
     "log",
     "conflicts",
     "parked",
+    "verify",
     "uninstall",
     "demo",
 )
@@ -301,9 +305,10 @@ def test_join_asks_only_a_terminal_and_without_one_only_yes_goes_on(
         "rwanda", "kigali", same=5, only_here=1, only_there=2, different=1, unnamed=("note",)
     )
 
-    def join(settings, token, *, confirm, progress):
+    def join(settings, token, *, confirm, progress, dry_run, values):
+        assert (dry_run, values) == (False, False)
         progress("comparing")
-        return JoinReport(confirm(preview), "kigali", "https://k:1", "child", "rwanda")
+        return JoinReport(confirm(preview), "kigali", "https://k:1", "child", "rwanda", preview)
 
     operations.join = join
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
@@ -319,6 +324,28 @@ def test_join_asks_only_a_terminal_and_without_one_only_yes_goes_on(
         stdin.isatty = lambda: True
         monkeypatch.setattr("sys.stdin", stdin)
         assert main(["join", "TOKEN"]) == status
+
+
+def test_join_shows_what_both_sides_hold_and_a_dry_run_does_no_more(config, operations, capsys):
+    row = RowDifference("person", "6f2c", "different", ("name",))
+    preview = JoinPreview(
+        "rwanda", "kigali", 5, 0, 0, 1,
+        tables=(TableComparison("person", 5, 1, 0, 0, examples=(row,)),),
+        near_pairs=(NearPairs("note", 2, (("aa", "bb"),)),),
+    )  # fmt: skip
+
+    def join(settings, token, *, confirm, progress, dry_run, values):
+        assert dry_run
+        assert values
+        return JoinReport(False, "kigali", "https://k:1", "", "rwanda", preview)
+
+    operations.join = join
+    assert main(["join", "TOKEN", "--dry-run", "--values"]) == 0
+    printed = capsys.readouterr()
+    assert "person 6f2c: different: name" in printed.out
+    assert "note: 2 rows hold the same on both sides under another name" in printed.out
+    assert "aa here and bb there" in printed.out
+    assert "nothing was changed" in printed.err
 
 
 def test_sync_ends_with_1_and_the_reason_unless_everything_is_done(config, operations, capsys):
@@ -392,8 +419,8 @@ def test_lists_are_json_lists_and_tables_for_people(config, operations, capsys):
         LogEntry("butaro", 2, seq, "t", "t", "butaro", 3, {"person": 2, "obs": 1}) for seq in (8, 7)
     ]
     operations.peers = lambda settings: [PEER]
-    operations.parked = lambda settings: [PARKED]
-    operations.conflicts = lambda settings: [conflict]
+    operations.parked = lambda settings, *, dismissed: [PARKED]
+    operations.conflicts = lambda settings, *, decided: [conflict]
     operations.log = lambda settings, *, entries_max: entries[:entries_max]
     for command, part in (
         ("peers", "kigali  parent"),
@@ -504,3 +531,83 @@ def test_a_missing_settings_file_names_the_remedy(tmp_path, capsys):
     assert main(["status", "--config", str(tmp_path / "none.toml")]) == 1
     assert "syncnode init" in capsys.readouterr().err
     assert issubclass(ConfigError, SyncError)
+
+
+# verify
+
+
+def _compared(**fields):
+    from syncnode.reports import RowDifference, TableComparison, VerifyReport
+
+    row = RowDifference("person", "6f2c", "different", ("name",), None, None)
+    table = TableComparison("person", 9, 1, 0, 0, examples=(row,))
+    found = {"equal": False, "tables": (table,), "plan": ("person: 1 row",), "reason": "it differs"}
+    return VerifyReport("kigali", **{**found, **fields}, bytes_sent=10, bytes_received=20)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--yes"], "--yes goes with --repair"),
+        (["--ours", "--repair"], "--ours goes with --repair and a PEER"),
+        (["kigali", "--ours"], "--ours goes with --repair and a PEER"),
+        (["--values"], "--values goes with a PEER"),
+    ],
+)
+def test_verify_refuses_what_makes_no_sense(arguments, said, operations, config, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["verify", *arguments])
+    assert end.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_verify_is_done_only_when_equal(operations, config, capsys):
+    operations.verify = lambda settings, peer, **options: _compared()
+    assert main(["verify", "kigali"]) == 1
+    shown = capsys.readouterr()
+    assert "person 6f2c: different: name" in shown.out
+    assert "10 bytes sent, 20 received" in shown.out
+    assert "it differs" in shown.err
+    operations.verify = lambda settings, peer, **options: _compared(
+        equal=True, tables=(), plan=(), reason=None
+    )
+    assert main(["verify", "kigali", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["equal"] is True
+
+
+@pytest.mark.parametrize(("arguments", "written"), [([], False), (["--yes"], True)])
+def test_a_repair_is_shown_before_it_is_written(
+    arguments, written, operations, config, capsys, monkeypatch
+):
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))  # no terminal: nobody answers
+    answers = []
+
+    def verify(settings, peer, *, repair, ours, values, confirm, progress):
+        assert (repair, ours, values) == (True, False, False)
+        report = _compared()
+        answers.append(confirm(report))
+        return report
+
+    operations.verify = verify
+    assert main(["verify", "kigali", "--repair", *arguments]) == 1
+    assert answers == [written]
+    shown = capsys.readouterr()
+    assert "plan: person: 1 row" in shown.err
+    assert ("no terminal to ask" in shown.err) == (not written)
+    assert shown.out.count("person 6f2c") == 1
+
+
+def test_the_local_check_names_what_was_not_captured(operations, config, capsys):
+    from syncnode.reports import CheckReport, TableCheck
+
+    unsound = TableCheck("person", 9, uncaptured=2)
+    operations.check = lambda settings, *, repair, confirm, progress: CheckReport(
+        False, (unsound,), ("person: 2 rows",), 0, "person: not captured"
+    )
+    assert main(["verify"]) == 1
+    assert "person: not captured" in capsys.readouterr().err
+    operations.check = lambda settings, *, repair, confirm, progress: CheckReport(
+        True, (TableCheck("person", 9),), (), 2
+    )
+    assert main(["verify", "--repair", "--yes"]) == 0
+    assert "made changes of 2 rows" in capsys.readouterr().err

@@ -104,8 +104,9 @@ def test_all_faults_are_reported_at_once_with_line_key_and_remedy(site):
     ) == [
         '1: name: "ki gali" is no name; use letters, digits, and . _ - within, such as "kigali" '
         'or "site-7"',
-        '1: database: is missing; write, say, "sqlite:///site.db" or '
-        '"mysql+pymysql://user:password@127.0.0.1/database", or set SYNCNODE_DATABASE',
+        '1: database: is missing; write, say, "sqlite:///site.db", '
+        '"mysql+pymysql://user:password@127.0.0.1/database" or '
+        '"postgresql+psycopg://user:password@127.0.0.1/database", or set SYNCNODE_DATABASE',
         "2: databse: is no key here; did you mean database?",
         '3: listen: must be a text, such as "127.0.0.1:8470", not 8470',
         '4: url: "http://kigali:8470" is not encrypted; write "https://", the node serves nothing '
@@ -171,7 +172,13 @@ def test_the_environment_replaces_the_database_and_is_checked_alike(site):
         ("mysql+pymysql:///d", "names no server"),
         ("mysql+pymysql://u:secret@part@h/d", "percent"),
         ("mysql+pymysql://u:secret@h:33x/d", "percent"),
-        ("postgresql://u:secret@h/d", "PostgreSQL is not supported"),
+        ("postgresql://u:secret@h/d", None),
+        ("postgresql+psycopg://u:secret@h:5433/d?options=-csearch_path%3Dclinic", None),
+        ("postgresql+psycopg:///d?host=/run/postgresql", None),
+        ("postgresql+psycopg:///d", "names no server"),
+        ("postgresql://u:secret@h", "names no database"),
+        ("postgres://u:secret@h/d", 'write "postgresql+psycopg://"'),
+        ("postgresql+psycopg2://u:secret@h/d", 'write "postgresql+psycopg://"'),
         ("oracle://u:secret@h/d", '"oracle" is not supported'),
     ],
 )
@@ -185,6 +192,8 @@ def test_a_shown_url_has_no_password():
     assert without_password("mysql+pymysql://u:p:w@h:1/d") == "mysql+pymysql://u:***@h:1/d"
     assert without_password("mysql+pymysql://u@h/d") == "mysql+pymysql://u@h/d"
     assert without_password("no url: secret") == "***"
+    hidden = without_password("postgresql://u:p@h/d?sslmode=require&password=p")
+    assert hidden == "postgresql://u:***@h/d?sslmode=require&password=***"
     assert "hidden" not in repr(_settings(Path("/x"), database="mysql+pymysql://u:hidden@h/d"))
 
 

@@ -13,6 +13,7 @@ from syncnode.database_url import server_of
         "mysql+pymysql://o%40x:p%3Aw%2F%23@localhost/openmrs",
         "mariadb+pymysql://root:secret@[::1]:3306/d?unix_socket=/run/x%20y.sock",
         "mysql+pymysql://root:@db.example/d?charset=utf8mb4",
+        "postgresql+psycopg://u:p%40w@h/d?options=-csearch_path%3Dclinic&sslmode=require",
     ],
 )
 def test_a_url_has_the_same_parts_as_in_sqlalchemy(url):

@@ -175,3 +175,21 @@ def test_the_same_on_mariadb(mariadb: MariaDB, mariadb_url: str, tmp_path) -> No
     with pytest.raises(StoreError, match="patient has no column name any more"):
         open_replica(site.settings)
     site.close()
+
+
+def test_a_daemon_follows_a_new_column_and_a_new_table(tmp_path):
+    with joined(tmp_path) as (parent, child):
+        child.start()
+        email = "ALTER TABLE patient ADD COLUMN email TEXT"
+        ward = "CREATE TABLE ward (id INTEGER PRIMARY KEY, uuid VARCHAR(36) NOT NULL UNIQUE)"
+        key = child.add_patient("Ann")
+        eventually(lambda: key in parent.patients())
+        for one in (parent, child):
+            one.sql(email)
+            one.sql(ward)
+            eventually(lambda one=one: "what is replicated follows" in one.log())
+        child.sql("UPDATE patient SET email = 'ann@x' WHERE uuid = ?", key)
+        child.sql("INSERT INTO ward (uuid) VALUES ('w')")
+        eventually(lambda: parent.sql("SELECT email FROM patient") == [("ann@x",)])
+        eventually(lambda: parent.sql("SELECT uuid FROM ward") == [("w",)])
+        eventually(lambda: child.report("status")["in_sync"])

@@ -266,7 +266,8 @@ async def test_unequal_sums_under_equal_frontiers_stay_noted_until_they_agree(
     clinic.replica.peers.clear()
     await clinic.exchanger.call(hospital.site)
     trouble = clinic.exchanger.contacts[hospital.site].trouble
-    assert trouble == "both claim the same changes but hold different rows of patient"
+    assert trouble.startswith("both claim the same changes but hold different rows of patient:")
+    assert "`syncnode verify`" in trouble
 
 
 def _vector(site):

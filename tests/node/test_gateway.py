@@ -12,6 +12,7 @@ from syncproto.errors import (
     IncompatiblePeerError,
     MalformedMessageError,
     StoreError,
+    UnexpectedMessageError,
 )
 
 SERVER, CLINIC, STRANGER = new_key(), new_key(), new_key()
@@ -211,19 +212,26 @@ async def test_a_join_is_small_and_needs_no_signature():
 
 
 async def test_too_many_joins_of_one_address_wait_a_minute_and_others_do_not():
-    door = Door()
+    door = Door(UnexpectedMessageError("this token is not known here"))
     for _ in range(JOINS_PER_WINDOW_MAX):
-        assert (await door.ask("/join"))[0] == 200
+        assert (await door.ask("/join"))[0] == 400
     assert (await door.ask("/join"))[0] == 429
-    assert (await door.ask("/join", client="10.0.0.2"))[0] == 200
+    assert (await door.ask("/join", client="10.0.0.2"))[0] == 400
     door.now_s = 61
-    assert (await door.ask("/join"))[0] == 200
+    assert (await door.ask("/join"))[0] == 400
+
+
+async def test_who_proves_an_invitation_may_ask_as_often_as_it_takes():
+    door = Door()
+    for _ in range(3 * JOINS_PER_WINDOW_MAX):
+        assert (await door.ask("/join"))[0] == 200
+    assert len(door.joined) == 3 * JOINS_PER_WINDOW_MAX
 
 
 async def test_joins_of_endlessly_many_addresses_take_bounded_memory():
-    door = Door()
+    door = Door(UnexpectedMessageError("this token is not known here"))
     statuses = [(await door.ask("/join", client=f"a{n}"))[0] for n in range(300)]
-    assert statuses.count(200) == 256
+    assert statuses.count(400) == 256
     assert set(statuses[256:]) == {429}
 
 

@@ -14,6 +14,7 @@ from io import StringIO
 import pytest
 from mariadb_sites import say
 from sites import connect
+from tables import dialect_of
 
 from syncnode.__main__ import main
 from syncnode.config import read_settings
@@ -30,6 +31,11 @@ SCHEMA = {
         "name TEXT)",
         "CREATE TABLE visit (id INT PRIMARY KEY AUTO_INCREMENT, uuid CHAR(36) NOT NULL UNIQUE, "
         "person_id INT, FOREIGN KEY (person_id) REFERENCES person (id))",
+    ),
+    "postgresql": (
+        "CREATE TABLE person (id SERIAL PRIMARY KEY, uuid CHAR(36) NOT NULL UNIQUE, name TEXT)",
+        "CREATE TABLE visit (id SERIAL PRIMARY KEY, uuid CHAR(36) NOT NULL UNIQUE, "
+        "person_id INT REFERENCES person (id), boss INT REFERENCES visit (id))",
     ),
 }
 KILLED = """
@@ -89,7 +95,7 @@ class Place:
     def __init__(self, folder, url, dump):
         self.folder, self.url, self._dump = folder, url, dump
         self.connection = connect(url, new=True)
-        self.engine = "sqlite" if url.startswith("sqlite") else "mysql"
+        self.engine = dialect_of(self.connection)
         for statement in SCHEMA[self.engine]:
             say(self.connection, statement)
         say(self.connection, "INSERT INTO person (uuid, name) VALUES ('a', 'Ann')")
@@ -149,7 +155,21 @@ def mariadb_place(tmp_path, mariadb, mariadb_url):
     made.connection.close()
 
 
-@pytest.fixture(params=["sqlite_place", pytest.param("mariadb_place", marks=pytest.mark.mariadb)])
+@pytest.fixture
+def postgresql_place(tmp_path, postgresql, postgresql_url):
+    name = postgresql_url.rpartition("/")[2]
+    made = Place(tmp_path, postgresql_url, lambda _: postgresql.dump(name))
+    yield made
+    made.connection.close()
+
+
+@pytest.fixture(
+    params=[
+        "sqlite_place",
+        pytest.param("mariadb_place", marks=pytest.mark.mariadb),
+        pytest.param("postgresql_place", marks=pytest.mark.postgresql),
+    ]
+)
 def place(request):
     return request.getfixturevalue(request.param)
 

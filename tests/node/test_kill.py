@@ -17,24 +17,25 @@ from pathlib import Path
 
 import application
 import pytest
-from mariadb_sites import say
+from mariadb_sites import COUNTERS, say
 from processes import ProcessSite, eventually
-from servers import MariaDB
+from servers import MariaDB, PostgreSQL
 from sites import Site, connect
+from tables import dialect_of
 
 from syncnode.config import read_settings
 from syncnode.operations.site import open_replica
 
 PHASES = ("seal", "send", "apply")
 KILLS = 10  # in each phase
-KILLS_MARIADB = 3
+KILLS_SERVER = 3
 BURST_ROWS = 800  # so that a phase lasts for tens of milliseconds
 PATIENCE_S = 3.0  # for a phase to come; then another burst is written
 LATEST_S = 0.03  # the latest kill after a phase was seen; most have ended by then
 CONVERGED_S_MAX = 90.0
 SHARED = 20
 
-MYSQL_SCHEMA = (
+SCHEMA = (
     "CREATE TABLE patient (id INT PRIMARY KEY AUTO_INCREMENT, uuid CHAR(36) NOT NULL UNIQUE, "
     "name VARCHAR(99), village VARCHAR(99))",
     "CREATE TABLE visit (id INT PRIMARY KEY AUTO_INCREMENT, uuid CHAR(36) NOT NULL UNIQUE, "
@@ -59,8 +60,9 @@ class TracedSite(ProcessSite):
         self.database_url = url or f"sqlite:///{self.database}"
         if url:
             self.connection = connect(url)
-            for statement in MYSQL_SCHEMA:
-                self.sql(statement)
+            for statement in SCHEMA:
+                counter = COUNTERS[dialect_of(self.connection)]
+                self.sql(statement.replace("AUTO_INCREMENT", counter))
 
     def sql(self, text: str, *parameters: object) -> list[tuple[object, ...]]:
         return say(self.connection, text, *parameters)
@@ -262,18 +264,27 @@ def test_kills_in_every_phase_lose_and_double_nothing(tmp_path, seeds):
         check_whole(parent, child, told)
 
 
-@pytest.mark.mariadb
-def test_kills_beside_mariadb_and_of_the_server_lose_and_double_nothing(tmp_path, seeds):
-    with MariaDB() as server:
+@pytest.mark.parametrize(
+    "server_class",
+    [
+        pytest.param(MariaDB, marks=pytest.mark.mariadb),
+        pytest.param(PostgreSQL, marks=pytest.mark.postgresql),
+    ],
+)
+def test_kills_beside_a_server_and_of_the_server_lose_and_double_nothing(
+    tmp_path, seeds, server_class
+):
+    with server_class() as server:
         url = server.create_database("parent")
         with two_sites(tmp_path, url) as (parent, child):
-            print(kill_often(parent, child, KILLS_MARIADB * seeds, (parent,), 2))
+            print(kill_often(parent, child, KILLS_SERVER * seeds, (parent,), 2))
             if parent.process is None:
                 parent.start()
             parent.order(f"burst {BURST_ROWS}")
             server.kill()
             time.sleep(0.5)
             server.start()
+            parent.connection.close()
             parent.connection = connect(url)
             assert not parent.ended, parent.log()[-2_000:]
             told = converge(parent, child)

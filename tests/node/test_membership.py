@@ -29,15 +29,17 @@ from syncproto.errors import (
 )
 from syncproto.frames import dumped, loaded
 from syncproto.joining import (
+    COMPARE,
     JOIN,
-    PREVIEW,
-    ROWS,
+    REQUEST_BYTES_MAX,
     JoinRequest,
+    decode_answer,
     encode_request,
     signed_part,
-    table_hash,
 )
 from syncproto.limits import LIMITS
+from syncproto.question_bytes import decode_finding, encode_question
+from syncproto.questions import Question, table_hash
 
 SCHEMA = (
     "CREATE TABLE patient (id INTEGER PRIMARY KEY, uuid TEXT NOT NULL UNIQUE, name TEXT)",
@@ -289,7 +291,7 @@ def _tampered(token, key, good):
         "nothing": (b"", MalformedMessageError),
         "an empty array": (dumped([]), MalformedMessageError),
         "a number": (dumped(7), MalformedMessageError),
-        "too long": (good + bytes(4096), LimitExceededError),
+        "too long": (good + bytes(REQUEST_BYTES_MAX), LimitExceededError),
         "bytes behind it": (good + b"\0", MalformedMessageError),
         "one field less": (dumped(fields[:-1]), MalformedMessageError),
         "another version": (dumped([99, *fields[1:]]), IncompatiblePeerError),
@@ -298,14 +300,14 @@ def _tampered(token, key, good):
             dumped([*fields[:5], other.public, *fields[6:]]),
             UnexpectedMessageError,
         ),
-        "another kind": (dumped([fields[0], PREVIEW, *fields[2:]]), UnexpectedMessageError),
+        "another kind": (dumped([fields[0], COMPARE, *fields[2:]]), UnexpectedMessageError),
         "an unknown kind": (dumped([fields[0], "leave", *fields[2:]]), MalformedMessageError),
         "an unknown secret": (
             signed(key, request(token, key, secret=bytes(16))),
             UnexpectedMessageError,
         ),
         "an unknown secret for a look": (
-            signed(key, request(token, key, ROWS, secret=bytes(16))),
+            signed(key, request(token, key, COMPARE, secret=bytes(16))),
             UnexpectedMessageError,
         ),
         "another network": (
@@ -359,8 +361,18 @@ def test_a_tampered_request_is_refused_and_changes_nothing(sites, case):
 
 
 def test_rows_on_one_side_alone_are_joined_without_a_question(sites):
-    parent, child = Inviter(sites("kigali", {1: "Ann"})), sites("rwinkwavu", {2: "Ben"})
+    parent, child = Inviter(sites("kigali", {1: "Ann"})), sites("rwinkwavu")
     assert parent.admit(child, parent.token()).joined
+    below, more = Inviter(child), sites("butaro", {1: "Ann", 2: "Ben"})
+    assert below.admit(more, below.token("butaro")).joined
+
+
+def test_where_each_side_has_rows_of_its_own_somebody_is_asked(sites):
+    parent, child = Inviter(sites("kigali", {1: "Ann"})), sites("rwinkwavu", {2: "Ben"})
+    asked = []
+    assert not parent.admit(child, parent.token(), lambda found: asked.append(found)).joined
+    assert (asked[0].only_here, asked[0].only_there, asked[0].different) == (1, 1, 0)
+    assert peers(parent.site) == peers(child) == []
 
 
 def test_equal_rows_with_other_local_ids_are_no_difference(sites):
@@ -393,14 +405,70 @@ def test_differing_rows_are_counted_and_a_no_changes_nothing(sites):
     assert parent.admit(child, token, answering(True)).joined
 
 
-def test_rows_are_compared_a_page_at_a_time(sites, monkeypatch):
-    monkeypatch.setattr(membership, "PAGE_ROWS_MAX", 2)
-    parent = Inviter(sites("kigali", dict.fromkeys(range(7), "Ann")))
-    child = sites("rwinkwavu", {**dict.fromkeys(range(6), "Ann"), 6: "Ben"})
+def test_the_report_names_rows_and_columns_and_values_only_if_asked_for(sites):
+    parent = Inviter(sites("kigali", {1: "Ann", 2: "Ben", 3: "Cleo"}))
+    child = sites("rwinkwavu", {1: "Ann", 2: "Benjamin", 4: "Dan"})
+    found = []
+    for values in (False, True):
+        join_by(
+            child.settings, parent.token(f"r{values}"), parent.answer, values=values,
+            confirm=found.append, progress=lambda _: None,
+        )  # fmt: skip
+    for preview, shown in zip(found, (None, {"name": "Benjamin"}), strict=True):
+        (table,) = [one for one in preview.tables if one.examples]
+        examples = {one.row: one for one in table.examples}
+        assert {row: one.where for row, one in examples.items()} == {
+            UUIDS[2]: "different", UUIDS[4]: "only here", UUIDS[3]: "only there",
+        }  # fmt: skip
+        assert examples[UUIDS[2]].columns == ("name",)
+        assert examples[UUIDS[2]].here == shown
+    assert "Benjamin" not in str(found[0])
+    assert found[0].bytes_sent + found[0].bytes_received < 2_000
+
+
+def test_a_dry_run_compares_and_changes_nothing(sites):
+    parent = Inviter(sites("kigali", {1: "Ann"}))
+    child = sites("rwinkwavu", {1: "Anna"})
+    token = parent.token()
+    before = parent.site.look("SELECT * FROM syncnode_setting ORDER BY name")
+    report = join_by(
+        child.settings, token, parent.answer,
+        confirm=pytest.fail, progress=lambda _: None, dry_run=True,
+    )  # fmt: skip
+    assert not report.joined
+    assert report.preview.different == 1
+    assert parent.site.look("SELECT * FROM syncnode_setting ORDER BY name") == before
+    assert network(child) != network(parent.site)
+    assert peers(parent.site) == peers(child) == []
+    assert parent.invitations() == [("rwinkwavu", 0)]
+    assert parent.admit(child, token, lambda _: True).joined
+
+
+def test_rows_that_hold_the_same_under_two_names_are_hinted_at(tmp_path):
+    schema = ("CREATE TABLE note (id INTEGER PRIMARY KEY, text TEXT)",)
+
+    def holding(*texts):
+        return lambda connection: connection.executemany(
+            "INSERT INTO note (text) VALUES (?)", [(text,) for text in texts]
+        )
+
+    parent = Inviter(make_site(tmp_path, "kigali", schema, before=holding("a", "b", "c")))
+    child = make_site(tmp_path, "child", schema, before=holding("x", "a", "b"))
     asked = []
-    parent.admit(child, parent.token(), lambda preview: not asked.append(preview))
-    assert (asked[0].same, asked[0].different) == (6, 1)
-    assert len(parent.bodies) == 1 + 4 + 1
+    parent.admit(child, parent.token(), asked.append)
+    (pairs,) = asked[0].near_pairs
+    assert (pairs.table, pairs.count) == ("note", 2)
+    here, there = (
+        {bytes(key): text for key, text in site.look(
+            "SELECT c.syncnode_key, t.text FROM note t JOIN syncnode_clock_1 c ON c.id = t.id"
+        )}
+        for site in (child, parent.site)
+    )  # fmt: skip
+    for mine, yours in pairs.examples:
+        mine, yours = (bytes.fromhex(one.replace("-", "")) for one in (mine, yours))
+        assert here[mine] == there[yours]
+    for site in (parent.site, child):
+        site.close()
 
 
 def test_rows_without_a_name_that_both_sites_hold_are_asked_about(tmp_path):
@@ -431,20 +499,38 @@ def test_rows_without_a_name_that_both_sites_hold_are_asked_about(tmp_path):
         site.close()
 
 
-def test_too_many_rows_are_only_counted(sites, monkeypatch):
-    monkeypatch.setattr(membership, "COMPARED_ROWS_MAX", 3)
-    parent = Inviter(sites("kigali", {1: "Ann", 2: "Ben", 3: "Cleo"}))
-    child = sites("rwinkwavu", {1: "Anna", 2: "Ben"})
-    asked = []
-    parent.admit(child, parent.token(), lambda preview: not asked.append(preview))
-    assert (asked[0].same, asked[0].only_there, asked[0].different) == (0, 1, 2)
-
-
 def test_a_look_does_not_use_the_token_up(sites):
     parent, key = Inviter(sites("kigali", {1: "Ann"})), new_key()
     token = parent.token()
-    tables = frozenset([table_hash("patient")])
-    for kind in (PREVIEW, ROWS):
-        parent.answer(signed(key, request(token, key, kind, tables=tables)))
+    question = Question(bytes(8), tables={table_hash("patient"): 0})
+    body = encode_question(question)
+    answer = parent.answer(signed(key, request(token, key, COMPARE, question=body)))
+    finding = decode_finding(decode_answer(answer).finding)
+    assert finding.tables[table_hash("patient")].rows == 1
     assert parent.invitations() == [("rwinkwavu", 0)]
     assert peers(parent.site) == []
+
+
+@pytest.mark.parametrize("spoiled", ["unknown", "used", "expired"])
+def test_without_an_invitation_that_holds_no_question_is_answered(sites, spoiled, monkeypatch):
+    """P10: who has no token, or one that was used or is too old, reads not a byte."""
+    parent, key = Inviter(sites("kigali", {1: "Ann"})), new_key()
+    token = parent.token()
+    if spoiled == "unknown":
+        token = replace(token, secret=bytes(16))
+    elif spoiled == "used":
+        parent.admit(sites("rwinkwavu"), token)
+    else:
+        late_ms = THIS_MACHINE.wall_ms() + INVITATION_MS + 1
+        parent.machine = Machine(wall_ms=lambda: late_ms)
+    monkeypatch.setattr(membership, "Answers", lambda _: pytest.fail("its rows were read"))
+    body = encode_question(Question(bytes(8), tables={table_hash("patient"): 0}))
+    with pytest.raises(UnexpectedMessageError):
+        parent.answer(signed(key, request(token, key, COMPARE, question=body)))
+
+
+def test_a_question_that_is_none_is_refused(sites):
+    parent, key = Inviter(sites("kigali", {1: "Ann"})), new_key()
+    token = parent.token()
+    with pytest.raises(MalformedMessageError):
+        parent.answer(signed(key, request(token, key, COMPARE, question=b"rows")))

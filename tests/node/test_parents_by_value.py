@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mariadb_sites import ALL_PAIRS, Maker, maker, run
+from mariadb_sites import ALL_PAIRS, Maker, maker, run, servers_of
 from sites import Site, settle, sync
+from tables import dialect_of
 
 Engines = tuple[str, str]
 U1, U2, U3 = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "123")
@@ -36,8 +37,7 @@ TABLES = ("n", "nc", "p", "ck", "ckc", "pt", "o", "door")
 
 @pytest.fixture
 def pair(request: pytest.FixtureRequest, tmp_path: Path, engines: Engines) -> Iterator[list[Site]]:
-    server = request.getfixturevalue("mariadb") if "mysql" in engines else None
-    for make in maker(tmp_path, server):
+    for make in maker(tmp_path, *servers_of(request, engines)):
         yield sites(make, engines)
 
 
@@ -171,9 +171,12 @@ def test_a_child_whose_parent_nobody_ever_had_is_parked(pair: list[Site]) -> Non
     one, other = pair
     run(one, "INSERT INTO n VALUES ('other', 'x')")
     run(one, "DELETE FROM n")
-    sqlite = "sqlite" in other.settings.database
-    off = "PRAGMA foreign_keys = OFF" if sqlite else "SET foreign_key_checks = 0"
-    run(other, off)
+    off = {
+        "sqlite": "PRAGMA foreign_keys = OFF",
+        "mysql": "SET foreign_key_checks = 0",
+        "postgresql": "SET session_replication_role = replica",
+    }
+    run(other, off[dialect_of(other.connection)])
     run(other, "INSERT INTO nc (uuid, code) VALUES (?, 'nowhere')", U1)
     sync(one, other, check=False)
     assert list(one.parked()) == [("nc", "missing parent")]

@@ -1,4 +1,4 @@
-"""What the application commits between two steps of the node, on MariaDB, in real transactions.
+"""What the application commits between two steps of the node, on the servers, in transactions.
 
 Each test is a race that some plausible rule loses (rules A5, A6, A10 and A12 of the design). The
 application acts at an exact point: right after a statement of the node's (`after`), or some time
@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pymysql
 import pytest
-from mariadb_sites import Maker, another, maker, run, say
-from servers import MariaDB
+from mariadb_sites import Maker, another, maker, run, say, servers_of
 from sites import Site, settle, sync
 
 from syncnode.database import Transaction
@@ -35,15 +35,41 @@ SOON_S = 0.3
 HELD: Any = [("person", None)]  # (table, reason)
 
 
-@pytest.fixture
-def make(tmp_path: Path, mariadb: MariaDB) -> Iterator[Maker]:
-    yield from maker(tmp_path, mariadb)
+# How long the clerk waits for a lock, and what the node says at certain moments.
+PATIENCE = {"mysql": "SET innodb_lock_wait_timeout = {}", "postgresql": "SET lock_timeout = '{}s'"}
+INSERTS_PERSON = {"mysql": "INSERT INTO `person`", "postgresql": 'INSERT INTO "person"'}
+APPLYING = {"mysql": "SET @syncnode_applying", "postgresql": "'syncnode.applying'"}
+LOOKS_FOR_NUMBERS = {"mysql": "information_schema.TABLES", "postgresql": "nextval("}
+AS_IT_CAME = {
+    "mysql": "SELECT @syncnode_applying, @@foreign_key_checks",
+    "postgresql": "SELECT nullif(current_setting('syncnode.applying', true), ''),"
+    " (SELECT 1 - count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid())",
+}
+TAKES_THE_STEP = {
+    "mysql": "SELECT GET_LOCK(CONCAT('syncnode:', MD5(DATABASE()), ':step'), 5)",
+    "postgresql": "SELECT pg_advisory_lock(1544490497, hashtext('public'))",
+}
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("mysql", marks=pytest.mark.mariadb),
+        pytest.param("postgresql", marks=pytest.mark.postgresql),
+    ]
+)
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture
-def pair(make: Maker) -> tuple[Site, Site]:
+def make(request: pytest.FixtureRequest, tmp_path: Path, engine: str) -> Iterator[Maker]:
+    yield from maker(tmp_path, *servers_of(request, [engine]))
+
+
+@pytest.fixture
+def pair(make: Maker, engine: str) -> tuple[Site, Site]:
     """Two sites that hold Alice and Bob."""
-    one, other = make(SCHEMA, "mysql", "mysql")
+    one, other = make(SCHEMA, engine, engine)
     insert(one, ALICE, "Alice")
     insert(one, BOB, "Bob")
     settle(one, other)
@@ -62,7 +88,8 @@ def clerk(pair: tuple[Site, Site]) -> Iterator[Any]:
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """The node gives up after one attempt, and soon."""
     monkeypatch.setattr("syncnode.replica.ATTEMPTS_MAX", 1)
-    monkeypatch.setattr("syncnode.dialects.mysql.LOCK_WAIT_S", 0.3)
+    for dialect in ("mysql", "postgresql"):
+        monkeypatch.setattr(f"syncnode.dialects.{dialect}.LOCK_WAIT_S", 0.3)
 
 
 def insert(site: Site, uuid: str, name: str) -> None:
@@ -141,11 +168,11 @@ def test_an_open_transaction_holds_up_no_seal_and_its_lines_are_not_lost(
 
 
 def test_no_application_waits_for_a_seal(
-    pair: tuple[Site, Site], clerk: Any, monkeypatch: pytest.MonkeyPatch
+    pair: tuple[Site, Site], clerk: Any, monkeypatch: pytest.MonkeyPatch, engine: str
 ) -> None:
     """The node's locks in journal and trash are on the lines that it read, not between them."""
     _, other = pair
-    say(clerk, "SET innodb_lock_wait_timeout = 1")
+    say(clerk, PATIENCE[engine].format(1))
     insert(other, CAROL, "Carol")
     run(other, "DELETE FROM person WHERE uuid = ?", BOB)
 
@@ -223,21 +250,24 @@ def test_a_row_that_stays_locked_undoes_the_whole_apply_and_it_comes_later(
 
 
 def test_in_a_deadlock_the_application_is_never_the_one_that_is_killed(
-    pair: tuple[Site, Site], clerk: Any, monkeypatch: pytest.MonkeyPatch
+    pair: tuple[Site, Site], clerk: Any, monkeypatch: pytest.MonkeyPatch, engine: str
 ) -> None:
     """The node has written hundreds of rows and wants the clerk's, who wants one of the node's:
     the server would kill the clerk, whose work weighs less."""
     monkeypatch.setattr("syncnode.replica.ATTEMPTS_MAX", 1)
-    monkeypatch.setattr("syncnode.dialects.mysql.LOCK_WAIT_S", 2.0)
+    for dialect in ("mysql", "postgresql"):
+        monkeypatch.setattr(f"syncnode.dialects.{dialect}.LOCK_WAIT_S", 2.0)
     one, other = pair
     uuids = [f"{number:08}-0000-4000-8000-000000000000" for number in range(300)]
     with one.transaction():
         for uuid in uuids:
             insert(one, uuid, "from afar")
         run(one, "INSERT INTO visit (uuid, person_id) SELECT ?, min(id) FROM person", CAROL)
-    say(clerk, "SET innodb_lock_wait_timeout = 20")
-    # Or so small a table would be read, and locked, whole.
-    say(clerk, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+    say(clerk, PATIENCE[engine].format(20))
+    if engine == "mysql":  # or so small a table would be read, and locked, whole
+        say(clerk, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+    if engine == "postgresql":  # where only this stands in the way of rows that refer to it
+        say(clerk, "SELECT 1 FROM person WHERE uuid = ? FOR UPDATE", ALICE)
     say(clerk, "UPDATE person SET note = 'clerk' WHERE uuid = ?", ALICE)  # whom the visit names
     errors: list[Exception] = []
 
@@ -245,12 +275,12 @@ def test_in_a_deadlock_the_application_is_never_the_one_that_is_killed(
         try:
             say(clerk, "INSERT INTO person (uuid, note) VALUES (?, 'clerk')", uuids[7])
             clerk.commit()
-        except pymysql.MySQLError as error:
+        except (pymysql.MySQLError, psycopg.Error) as error:
             errors.append(error)
 
     thread = threading.Thread(target=want_one_of_the_nodes)
     with (
-        after(monkeypatch, "INSERT INTO `person`", thread.start),
+        after(monkeypatch, INSERTS_PERSON[engine], thread.start),
         pytest.raises(StoreError, match="locked"),
     ):
         sync(one, other, check=False)
@@ -284,7 +314,7 @@ def test_a_child_inserted_while_its_parent_is_being_deleted_survives(
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_connection_goes_back_to_the_pool_as_it_came(
-    pair: tuple[Site, Site], monkeypatch: pytest.MonkeyPatch, fails: bool
+    pair: tuple[Site, Site], monkeypatch: pytest.MonkeyPatch, fails: bool, engine: str
 ) -> None:
     one, other = pair
     run(one, "UPDATE person SET name = 'from afar' WHERE uuid = ?", ALICE)
@@ -295,7 +325,7 @@ def test_a_connection_goes_back_to_the_pool_as_it_came(
             raise StoreError("stop here")
 
         with (
-            after(monkeypatch, "SET @syncnode_applying", stop),
+            after(monkeypatch, APPLYING[engine], stop),
             pytest.raises(StoreError, match="stop here"),
         ):
             sync(one, other, check=False)
@@ -304,17 +334,17 @@ def test_a_connection_goes_back_to_the_pool_as_it_came(
     seen = set()
     for _ in range(6):
         with other.replica.database.read() as tx:
-            seen.add(tx.row("SELECT @syncnode_applying, @@foreign_key_checks"))
+            seen.add(tx.row(AS_IT_CAME[engine]))
     assert seen == {(None, 1)}
     settle(one, other)
     assert name_of(other, CAROL) == ["Carol"]
 
 
-def test_two_processes_of_the_node_take_turns(pair: tuple[Site, Site]) -> None:
+def test_two_processes_of_the_node_take_turns(pair: tuple[Site, Site], engine: str) -> None:
     one, _ = pair
     insert(one, CAROL, "Carol")
     holder = another(one)
-    say(holder, "SELECT GET_LOCK(CONCAT('syncnode:', MD5(DATABASE()), ':step'), 5)")
+    say(holder, TAKES_THE_STEP[engine])
     ended: list[float] = []
 
     def seal() -> None:
@@ -332,8 +362,8 @@ def test_two_processes_of_the_node_take_turns(pair: tuple[Site, Site]) -> None:
     assert list(run(one, "SELECT count(*) FROM syncnode_journal")) == [(0,)]
 
 
-def test_two_processes_of_the_node_seal_each_line_once(make: Maker) -> None:
-    one, other = make(SCHEMA, "mysql", "mysql")
+def test_two_processes_of_the_node_seal_each_line_once(make: Maker, engine: str) -> None:
+    one, other = make(SCHEMA, engine, engine)
     stop = threading.Event()
     failures: list[BaseException] = []
 
@@ -359,9 +389,9 @@ def test_two_processes_of_the_node_seal_each_line_once(make: Maker) -> None:
 
 
 def test_an_application_that_takes_local_numbers_meanwhile_loses_nothing(
-    make: Maker, monkeypatch: pytest.MonkeyPatch
+    make: Maker, monkeypatch: pytest.MonkeyPatch, engine: str
 ) -> None:
-    one, other = make(SCHEMA, "mysql", "mysql")
+    one, other = make(SCHEMA, engine, engine)
     for uuid in (ALICE, BOB):
         insert(one, uuid, "from afar")
 
@@ -369,7 +399,7 @@ def test_an_application_that_takes_local_numbers_meanwhile_loses_nothing(
         insert(other, CAROL, "here")
         insert(other, DAVE, "here")
 
-    with after(monkeypatch, "information_schema.TABLES", take_numbers):
+    with after(monkeypatch, LOOKS_FOR_NUMBERS[engine], take_numbers):
         sync(one, other)
     settle(one, other)
     for site in (one, other):

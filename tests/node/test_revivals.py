@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mariadb_sites import ALL_PAIRS, Maker, maker, run
+from mariadb_sites import ALL_PAIRS, Maker, maker, run, servers_of
 from sites import Site, settle, sync
 
 from syncnode.operations import conflicts
@@ -32,8 +32,7 @@ SCHEMA = (
 @pytest.fixture
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Maker]:
     engines = request.node.callspec.params["engines"] if hasattr(request.node, "callspec") else ()
-    server = request.getfixturevalue("mariadb") if "mysql" in engines else None
-    yield from maker(tmp_path, server)
+    yield from maker(tmp_path, *servers_of(request, engines))
 
 
 def person(site: Site, uuid: str = U1) -> int:

@@ -1,5 +1,6 @@
-"""The private MariaDB of the tests: that it is what the tests take it for."""
+"""The private servers of the tests: that they are what the tests take them for."""
 
+import psycopg
 import pymysql
 import pytest
 
@@ -38,6 +39,26 @@ def test_files_of_sql_are_loaded_and_an_error_in_them_is_raised(mariadb, mariadb
     assert mariadb.execute("SELECT a FROM t", database=name) == [(1,), (2,)]
     with pytest.raises(RuntimeError, match="nowhere"):
         mariadb.load(name, bad)
+
+
+def test_postgresql_answers_on_its_own_port_with_durable_commits(postgresql):
+    settings = ("port", "listen_addresses", "synchronous_commit", "fsync", "server_encoding")
+    (row,) = postgresql.execute(
+        f"SELECT {', '.join(f'current_setting({name!r})' for name in settings)}"
+    )
+    assert row == (str(postgresql.port), "127.0.0.1", "on", "on", "UTF8")
+
+
+def test_only_who_knows_the_password_enters_postgresql(postgresql):
+    for user, password in (("postgres", "wrong"), ("stranger", "wrong")):
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            postgresql.connect(user=user, password=password)
+
+
+def test_each_test_gets_an_empty_database_of_postgresql(postgresql, postgresql_url):
+    name = postgresql_url.rpartition("/")[2]
+    tables = "SELECT * FROM pg_tables WHERE schemaname = 'public'"
+    assert postgresql.execute(tables, database=name) == []
 
 
 def test_the_folder_of_openmrs_holds_its_schema(openmrs):

@@ -14,6 +14,7 @@ import pytest
 from mariadb_sites import say
 from processes import END_S_MAX, START_S_MAX, ProcessSite, eventually
 from sites import connect
+from tables import dialect_of
 from wire import free_port
 
 SCHEMA = {
@@ -32,6 +33,15 @@ SCHEMA = {
         "uuid CHAR(38) NOT NULL UNIQUE, FOREIGN KEY (person_id) REFERENCES person (person_id))",
         "CREATE TRIGGER named BEFORE INSERT ON person FOR EACH ROW "
         "SET NEW.name = COALESCE(NEW.name, 'nobody')",
+    ),
+    "postgresql": (
+        "CREATE TABLE person (person_id SERIAL PRIMARY KEY, name VARCHAR(99), "
+        "phone VARCHAR(99), uuid CHAR(38) NOT NULL UNIQUE)",
+        "CREATE TABLE visit (visit_id SERIAL PRIMARY KEY, person_id INT NOT NULL "
+        "REFERENCES person (person_id), uuid CHAR(38) NOT NULL UNIQUE)",
+        "CREATE FUNCTION named() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN NEW.name := COALESCE(NEW.name, 'nobody'); RETURN NEW; END $$",
+        "CREATE TRIGGER named BEFORE INSERT ON person FOR EACH ROW EXECUTE FUNCTION named()",
     ),
 }
 PEOPLE = "SELECT uuid, name, phone FROM person ORDER BY uuid"
@@ -53,7 +63,7 @@ class Terminal:
         for site, url in url_by_site.items():
             place = url.replace("sqlite:///", f"sqlite:///{folder}/")
             self.connections[site] = connect(place, new=True)
-            for statement in SCHEMA["sqlite" if url.startswith("sqlite") else "mysql"]:
+            for statement in SCHEMA[dialect_of(self.connections[site])]:
                 self.sql(site, statement)
 
     def sql(self, site, text, *parameters):
@@ -115,12 +125,20 @@ def environment_of(**environment):
     return {**kept, **environment}
 
 
-@pytest.fixture(params=["sqlite", pytest.param("mysql", marks=pytest.mark.mariadb)])
+@pytest.fixture(
+    params=[
+        "sqlite",
+        pytest.param("mysql", marks=pytest.mark.mariadb),
+        pytest.param("postgresql", marks=pytest.mark.postgresql),
+    ]
+)
 def terminal(request, tmp_path):
     """Kigali on SQLite, Rwinkwavu on the engine of the parameter."""
     url = "sqlite:///rwinkwavu.db"
     if request.param == "mysql":
         url = request.getfixturevalue("mariadb_url")
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgresql_url")
     made = Terminal(tmp_path, {"kigali": "sqlite:///kigali.db", "rwinkwavu": url})
     yield made
     made.close()
@@ -130,6 +148,9 @@ def schema_of(terminal, site, request):
     """The application's schema as the engine dumps it, without counters."""
     if terminal.url_by_site[site].startswith("sqlite"):
         return terminal.sql(site, "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY 2")
+    name = terminal.url_by_site[site].rpartition("/")[2]
+    if terminal.url_by_site[site].startswith("postgresql"):
+        return request.getfixturevalue("postgresql").dump(name)
     server = request.getfixturevalue("mariadb")
     text = server.dump(terminal.url_by_site[site].rpartition("/")[2])
     return re.sub(r" AUTO_INCREMENT=\d+", "", text)

@@ -167,13 +167,18 @@ def test_every_row_returns_from_its_blob_exactly(row):
         assert exactly(found.cells[name].value) == exactly(cell.value)
 
 
-@given(st.dictionaries(names, stamps, max_size=3), st.none() | deletes)
+@given(
+    st.dictionaries(names, stamps, max_size=3),
+    st.none() | deletes,
+    st.frozensets(names, max_size=3),
+)
 @settings(deadline=None)
-def test_every_clock_returns_from_its_blob(odd, delete):
+def test_every_clock_returns_from_its_blob(odd, delete, absent):
     numbers: dict[Origin, int] = {}
-    blob = encode_cells(odd, delete, lambda origin: numbers.setdefault(origin, len(numbers) + 1))
+    number = lambda origin: numbers.setdefault(origin, len(numbers) + 1)  # noqa: E731
+    blob = encode_cells(odd, delete, number, sorted(absent))
     origin_of = {number: origin for origin, number in numbers.items()}.__getitem__
-    assert decode_cells(blob, origin_of) == (odd, delete)
+    assert decode_cells(blob, origin_of) == (odd, delete, absent)
 
 
 @given(st.lists(any_ints) | st.lists(st.integers(0, 300)) | st.lists(st.integers(-40_000, 40_000)))

@@ -5,6 +5,7 @@ from row_examples import KEY, MINUTE_MS, NOON_MS, OTHER_KEY, A, B, C, Clock, rep
 
 from syncproto.clock import hlc_at
 from syncproto.frontier import Entry
+from syncproto.identity import Origin
 from syncproto.memory import MemoryReplica
 from syncproto.row import Reference
 
@@ -311,6 +312,79 @@ def test_renew_without_a_branch_seals_nothing():
     one.renew(4, 1)
     assert one.origin == A._replace(incarnation=4)
     assert one.frontier == before
+
+
+# Deletes that win
+
+
+def winning(origin: Origin, clock: Clock | None = None) -> MemoryReplica:
+    return replica(origin, clock=clock, delete_wins=("t",))
+
+
+def test_a_delete_of_a_table_in_which_deletes_win_kills_an_unseen_edit_on_record():
+    one, other, third = winning(A), winning(B), winning(C)
+    for table in ("t", "u"):
+        one.write(table, KEY, {"a": 1, "b": 1})
+    pull(other, one)
+    pull(third, one)
+    for table in ("t", "u"):
+        one.delete(table, KEY)
+        other.write(table, KEY, {"b": 2})
+    for receiver, sender in ((third, other), (third, one), (one, other), (other, one)):
+        pull(receiver, sender)
+    for receiver, sender in ((one, third), (other, third)):
+        pull(receiver, sender)
+    assert one.rows == other.rows == third.rows
+    for site in (one, other, third):
+        assert site.read("t", KEY) is None
+        assert site.read("u", KEY) == {"a": 1, "b": 2}
+        assert conflicts(site) == [("", None, None), ("b", None, 2)]
+
+
+def test_a_row_written_again_after_its_delete_was_seen_lives():
+    one, other = winning(A), winning(B)
+    one.write("t", KEY, {"a": 1})
+    one.delete("t", KEY)
+    pull(other, one)
+    other.write("t", KEY, {"a": 2})
+    pull(one, other)
+    assert one.read("t", KEY) == other.read("t", KEY) == {"a": 2}
+    assert conflicts(one) == conflicts(other) == []
+
+
+def test_a_renewed_delete_still_wins():
+    one, other = winning(A), winning(B)
+    one.write("t", KEY, {"a": 1})
+    pull(other, one)
+    common = one.frontier.seq(A)
+    one.delete("t", KEY)
+    one.seal()
+    one.renew(2, common)
+    other.write("t", KEY, {"a": 2})
+    pull(one, other)
+    pull(other, one)
+    assert one.read("t", KEY) is other.read("t", KEY) is None
+    assert one.rows == other.rows
+    assert conflicts(one) == conflicts(other) == [("a", None, 2)]
+
+
+def test_a_site_that_was_away_for_a_year_does_not_bring_the_dead_back():
+    for make in (winning, replica):
+        clock = Clock()
+        one, other, away = (make(origin, clock=clock) for origin in (A, B, C))
+        one.write("t", KEY, {"a": 1})
+        pull(other, one)
+        pull(away, other)
+        one.delete("t", KEY)
+        pull(other, one)
+        clock.ms += 365 * 24 * 60 * MINUTE_MS
+        away.write("t", OTHER_KEY, {"a": 1})
+        pull(other, away)
+        pull(away, other)
+        pull(one, other)
+        assert one.rows == other.rows == away.rows
+        assert [site.read("t", KEY) for site in (one, other, away)] == [None] * 3
+        assert away.read("t", OTHER_KEY) == {"a": 1}
 
 
 # Tables, sums, pictures

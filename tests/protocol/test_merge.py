@@ -5,7 +5,7 @@ from row_examples import KEY, A, B, C, at, cell, histories
 
 from syncproto.identity import RowKey
 from syncproto.merge import Conflict, lost, merged, outlived, same_value
-from syncproto.row import EMPTY, Delete, Reference, Row, Stamp, deletion
+from syncproto.row import EMPTY, Delete, Reference, Row, Stamp, deletion, written
 
 NEVER = lambda _stamp: False  # noqa: E731
 ALWAYS = lambda _stamp: True  # noqa: E731
@@ -102,7 +102,110 @@ def test_an_origin_surely_saw_what_it_wrote_before_its_own_delete():
     assert not delete.saw(at(3, B, 1))
 
 
+# Deletes that win
+
+
+ROW = Row({"a": cell(at(5, A), 1), "b": cell(at(5, A), 2)})
+GONE = deletion(ROW, at(7, B), wins=True)
+
+
+def test_a_delete_that_wins_kills_edits_that_it_had_not_seen_earlier_and_later():
+    for hlc in (6, 8):
+        edited = merged(ROW, Row({"a": cell(at(hlc, C), 3)}))
+        both = merged(GONE, edited)
+        assert both == merged(edited, GONE)
+        assert not both.alive
+        assert both.delete == Delete((at(7, B),), {A: 1}, frozenset([at(7, B)]))
+
+
+def test_beside_a_delete_that_wins_one_that_does_not_makes_no_row_alive():
+    edited = merged(ROW, Row({"a": cell(at(6, C), 3)}))
+    both = merged(merged(GONE, deletion(ROW, at(8, A, 2))), edited)
+    assert both.delete == Delete((at(7, B), at(8, A, 2)), {A: 1}, frozenset([at(7, B)]))
+    assert not both.alive
+
+
+def test_who_writes_a_row_again_after_seeing_it_deleted_takes_that_back():
+    again = written(GONE, {"a": 4}, at(8, C))
+    assert again.cells == {"a": cell(at(8, C), 4), "b": cell(at(5, A), 2)}
+    assert again.delete == Delete((at(8, C),), {A: 1, B: 1})
+    assert again.alive
+    # Whoever hears of it has the row back, and what nobody had seen of it, too.
+    edited = merged(ROW, Row({"b": cell(at(6, A, 2), 5)}))
+    for heard in (GONE, merged(GONE, edited)):
+        assert merged(heard, again).alive
+        assert merged(heard, again) == merged(again, heard)
+
+
+def test_a_row_may_be_deleted_and_written_again_any_number_of_times():
+    row = ROW
+    for seq in range(2, 6):
+        row = deletion(row, at(10 * seq, B, seq), wins=True)
+        assert not row.alive
+        row = written(row, {"a": seq}, at(10 * seq + 1, C, seq))
+        assert row.alive
+        assert row.delete == Delete((at(10 * seq + 1, C, seq),), row.delete.seen)
+
+
+def test_delete_and_insert_in_one_changeset_take_the_delete_back_too():
+    row = deletion(ROW, at(7, B), wins=True)
+    row = written(row, {"a": 4}, at(8, B))
+    assert row.alive
+    assert row.delete == Delete((at(8, B),), {A: 1})
+    assert merged(GONE, row) == row
+
+
+def test_a_delete_that_wins_and_had_not_seen_the_row_written_again_kills_it():
+    again = written(GONE, {"a": 4}, at(8, C))
+    unaware = deletion(ROW, at(6, A, 2), wins=True)
+    assert not merged(again, unaware).alive
+
+
+@given(histories())
+def test_a_row_under_a_standing_mark_is_dead_whatever_else_arrives(parts):
+    whole = EMPTY
+    for part in parts:
+        whole = merged(whole, part)
+    marked = {stamp for part in parts if part.delete for stamp in part.delete.wins}
+    standing = {stamp for stamp in marked if not whole.delete.saw(stamp)}
+    assert whole.delete is None or whole.delete.wins == standing
+    assert not (standing and whole.alive)
+
+
 # Conflicts
+
+
+def test_each_cell_that_a_delete_kills_is_a_conflict_from_either_side():
+    edited = Row({"a": cell(at(6, C), 3), "b": cell(at(9, C, 2), 4)})
+    expected = [
+        Conflict("t", KEY, "a", at(7, B), at(6, C), None, 3, True),
+        Conflict("t", KEY, "b", at(7, B), at(9, C, 2), None, 4, True),
+    ]
+    alone = Row({}, GONE.delete)
+    assert conflicts(alone, edited) == conflicts(edited, alone) == expected
+    assert len({conflict.name for conflict in expected}) == 2
+    # Nothing of it is said again where both are already, and nothing to who knew.
+    both = merged(alone, edited)
+    assert conflicts(both, edited) == conflicts(both, alone) == conflicts(both, both) == []
+    assert conflicts(alone, edited, they_saw=ALWAYS) == []
+
+
+def test_a_delete_kills_no_cell_that_says_what_its_author_saw():
+    edited = merged(ROW, Row({"a": cell(at(6, C), 1)}))
+    assert conflicts(GONE, edited) == []
+
+
+def test_what_a_second_deleter_had_seen_is_no_conflict_with_the_first():
+    edited = merged(ROW, Row({"a": cell(at(6, C), 3)}))
+    knowing = deletion(edited, at(8, C, 2))
+    assert [c for c in conflicts(GONE, knowing) if c.deleted] == []
+
+
+def test_a_delete_that_was_taken_back_kills_nothing():
+    again = written(GONE, {"a": 4}, at(8, C))
+    edited = merged(ROW, Row({"b": cell(at(6, A, 2), 5)}))
+    for ours, theirs in ((again, edited), (edited, again)):
+        assert [c for c in conflicts(ours, theirs) if c.deleted or not c.column] == []
 
 
 def test_a_pair_that_had_not_seen_each_other_is_one_conflict_from_either_side():

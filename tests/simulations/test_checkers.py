@@ -25,13 +25,15 @@ OTHER: Place = ("patient", OTHER_KEY)
 NOTE: Place = ("note", KEY)
 ROW = f"patient {KEY.hex()}"
 
-FIRST, SECOND, THIRD = (hlc_at(NOON_MS + ms) for ms in range(3))
+FIRST, SECOND, THIRD, FOURTH = (hlc_at(NOON_MS + ms) for ms in range(4))
 NAMES = {A.site: "Kigali", B.site: "Butare", C.site: "Rwinkwavu"}
 
 
-def run_of(*writes: tuple[Origin, Mapping[str, Any] | None, int]) -> History:
+def run_of(
+    *writes: tuple[Origin, Mapping[str, Any] | None, int], delete_wins: Sequence[str] = ()
+) -> History:
     """Writes of one row, a millisecond apart: by whom, what, and which of the row they saw."""
-    history = History()
+    history = History(delete_wins=delete_wins)
     history.names.update(NAMES)
     for ms, (origin, values, saw) in enumerate(writes):
         add(history, origin, PLACE, values, saw, NOON_MS + ms)
@@ -123,11 +125,29 @@ DELETED = run_of((A, {"a": 1}, 0), (B, {"a": 2}, 0b1), (A, None, 0b11))
 DELETED_ROW = Row(SECOND_STANDS.cells, Delete((at(THIRD, A, 2),), {A: 1, B: 1}))
 DELETED_STATES = sites(DELETED, {PLACE: DELETED_ROW})
 
+# The same where deletes win: the row is dead, and the value that died is on record.
+KILLED_WRITES = ((A, {"a": 1}, 0), (B, {"a": 2}, 0b1), (A, None, 0b1))
+KILLED = run_of(*KILLED_WRITES, delete_wins=("patient",))
+KILLED_RECORD = (*PLACE, "a", at(SECOND, B), at(THIRD, A, 2))
+KILLED_ROW = Row(
+    SECOND_STANDS.cells, Delete((at(THIRD, A, 2),), {A: 1}, frozenset([at(THIRD, A, 2)]))
+)
+KILLED_STATES = sites(KILLED, {PLACE: KILLED_ROW}, KILLED_RECORD)
+
+# And A wrote it again, of which B's edit knows nothing: both live.
+AGAIN = run_of(*KILLED_WRITES, (A, {"b": 3}, 0b101), delete_wins=("patient",))
+AGAIN_ROW = row(
+    ("a", SECOND, B, 1, 2), ("b", FOURTH, A, 3, 3), delete=Delete((at(FOURTH, A, 3),), {A: 2})
+)
+AGAIN_STATES = sites(AGAIN, {PLACE: AGAIN_ROW}, KILLED_RECORD)
+
 GOOD = {
     "an edit of a value that was seen": Ending(SEEN, SEEN_STATES),
     "two edits unknown to each other": Ending(UNSEEN, UNSEEN_STATES),
     "an edit that survives a delete": Ending(UNDONE, UNDONE_STATES),
     "a delete that had seen all": Ending(DELETED, DELETED_STATES),
+    "an edit that a delete kills": Ending(KILLED, KILLED_STATES),
+    "a row written again over a delete that wins": Ending(AGAIN, AGAIN_STATES),
     "equal at the last moment": Ending(SEEN, SEEN_STATES, converged_ms=9, bound_ms=9),
     "equal in a network of which nothing is promised": Ending(SEEN, SEEN_STATES, None, None),
     "nobody": Ending(SEEN, []),
@@ -303,6 +323,19 @@ def test_oracle_refuses_a_site_that_has_not_seen_what_survives():
     assert f"{ROW}: Butare has not seen the write of {{'a': 1}} by Kigali" in text
     other = replace(SEEN_STATES[1], tables=frozenset({"note"}), seen=0, rows={})
     CHECKERS["oracle"](Ending(SEEN, [SEEN_STATES[0], other]))  # it keeps other tables
+
+
+def test_where_deletes_win_oracle_refuses_a_row_that_lives_and_one_that_nobody_brought_back():
+    text = refused("oracle", Ending(KILLED, sites(KILLED, {PLACE: UNDONE_ROW}, KILLED_RECORD)))
+    assert text == f"{ROW} at Kigali is alive; alive must be: False"
+    dead = Row(AGAIN_ROW.cells, KILLED_ROW.delete)
+    text = refused("oracle", Ending(AGAIN, sites(AGAIN, {PLACE: dead}, KILLED_RECORD)))
+    assert text == f"{ROW} at Kigali is deleted; alive must be: True"
+
+
+def test_where_deletes_win_lost_writes_refuses_an_edit_that_died_in_silence():
+    text = refused("lost-writes", Ending(KILLED, sites(KILLED, {PLACE: KILLED_ROW})))
+    assert text.startswith(f"{ROW}, column a: 2 was lost in silence")
 
 
 def test_oracle_refuses_that_an_unseen_edit_is_dead_and_that_what_was_seen_lives():

@@ -64,6 +64,9 @@ def test_a_whole_scenario_is_read(write):
         scale = "5 %"
         shared_rows = 3
 
+        [tables.person]
+        deletes = "delete-wins"
+
         [time]
         start = 2026-03-01T06:30:00+02:00
         faults = "3d"
@@ -197,6 +200,7 @@ def test_a_whole_scenario_is_read(write):
         faults_ms=3 * DAY_MS,
         quiet_ms=DAY_MS // 2,
         shared_rows=3,
+        delete_wins=("person",),
         scale=0.05,
     )
 

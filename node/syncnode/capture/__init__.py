@@ -14,47 +14,59 @@ harmless and a line too few loses a change.
   MariaDB fire no triggers, so what they would remove is written down before.
 - Triggers keep quiet about table `number` while the node writes it (`Dialect.applying`).
 
-The engines' own files say what cannot be seen. TRUNCATE and dropped triggers never can:
-`trigger_names` is for looking whether all are still there.
+The engines' own files say what cannot be seen (TRUNCATE only on PostgreSQL). What is written while
+triggers are dropped never can: `trigger_names` is for looking whether all are still there.
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 from syncnode.schema.plan import ColumnPlan, SchemaPlan, TablePlan
 from syncproto.errors import StoreError
 
-Engine = Literal["sqlite", "mysql"]
+Engine = Literal["sqlite", "mysql", "postgresql"]
+
+USERS_IN_JOURNAL = frozenset({"mysql", "postgresql"})
+"""Engines whose lines say in `usr` which database user wrote; SQLite knows none."""
 
 MASK_BITS = 62  # a mask stays positive in 64 bits, with one bit to spare
 
 
+class _Capture(Protocol):
+    """What the engines' files have in common."""
+
+    def capture_ddl(self, plan: SchemaPlan, /) -> list[str]: ...
+    def drop_ddl(self, plan: SchemaPlan, /) -> list[str]: ...
+    def trigger_names(self, plan: SchemaPlan, /) -> set[str]: ...
+    def uncaptured(self, plan: SchemaPlan, /) -> list[str]: ...
+    def explain(self, error: BaseException, /) -> StoreError | None: ...
+
+
+def _capture(engine: str) -> _Capture:
+    from syncnode.capture import mysql, postgresql, sqlite
+
+    captures: dict[str, _Capture] = {"sqlite": sqlite, "mysql": mysql, "postgresql": postgresql}
+    return captures[engine]
+
+
 def capture_ddl(plan: SchemaPlan, engine: Engine) -> list[str]:
     """Statements that install journal, trash and triggers, to be run without parameters."""
-    from syncnode.capture import mysql, sqlite
-
-    return sqlite.capture_ddl(plan) if engine == "sqlite" else mysql.capture_ddl(plan)
+    return _capture(engine).capture_ddl(plan)
 
 
 def drop_ddl(plan: SchemaPlan, engine: Engine) -> list[str]:
     """Statements that remove all of `capture_ddl`, as far as it is there."""
-    from syncnode.capture import mysql, sqlite
-
-    return sqlite.drop_ddl(plan) if engine == "sqlite" else mysql.drop_ddl(plan)
+    return _capture(engine).drop_ddl(plan)
 
 
 def trigger_names(plan: SchemaPlan) -> set[str]:
     """Every trigger that must exist for the journal to be complete."""
-    from syncnode.capture import mysql, sqlite
-
-    return sqlite.trigger_names(plan) if plan.dialect == "sqlite" else mysql.trigger_names(plan)
+    return _capture(plan.dialect).trigger_names(plan)
 
 
 def uncaptured(plan: SchemaPlan) -> list[str]:
     """Sentences for the operator: which writes of an application the triggers cannot see."""
-    from syncnode.capture import mysql, sqlite
-
-    return sqlite.uncaptured(plan) if plan.dialect == "sqlite" else mysql.uncaptured(plan)
+    return _capture(plan.dialect).uncaptured(plan)
 
 
 def explain(error: BaseException) -> StoreError | None:
@@ -62,10 +74,20 @@ def explain(error: BaseException) -> StoreError | None:
 
     Takes the driver's error or one of SQLAlchemy around it.
     """
-    from syncnode.capture import mysql, sqlite
-
     driver_error = getattr(error, "orig", None) or error
-    return mysql.explain(driver_error) or sqlite.explain(driver_error)
+    for engine in ("mysql", "postgresql", "sqlite"):
+        found = _capture(engine).explain(driver_error)
+        if found is not None:
+            return found
+    return None
+
+
+def parse_key(table: TablePlan, text: str | bytes, engine: str) -> tuple[Any, ...]:
+    """The primary key that a server's journal holds in `kx`, as the driver reads it."""
+    from syncnode.capture import mysql, postgresql
+
+    parse = postgresql.parse_key if engine == "postgresql" else mysql.parse_key
+    return parse(table, text)
 
 
 def mask_count(plan: SchemaPlan) -> int:

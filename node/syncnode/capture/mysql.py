@@ -21,9 +21,11 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from syncnode.capture import mask_count, masked_columns, naming_columns, trash_name
+from syncnode.schema.local_rows import stays_sql, text_literal
 from syncnode.schema.plan import ColumnPlan, ForeignKey, SchemaPlan, TablePlan
 from syncproto.errors import StoreError
 
@@ -35,6 +37,10 @@ RANDOM_KEY = (
     "COALESCE(/*M!101000 RANDOM_BYTES(16), */ /*!80000 RANDOM_BYTES(16), */"
     " UNHEX(MD5(CONCAT(UUID(), RAND(), CONNECTION_ID(), SYSDATE(6), RAND()))))"
 )
+
+# Who wrote: the login of the application's connection. CURRENT_USER() would be the trigger's own.
+USER_CHARS = 200
+USER = f"LEFT(USER(), {USER_CHARS})"
 
 SQL_MODE = "ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO"
 
@@ -61,11 +67,11 @@ def capture_ddl(plan: SchemaPlan) -> list[str]:
         f"SET SESSION sql_mode = '{SQL_MODE}'",
         "CREATE TABLE syncnode_journal (id BIGINT NOT NULL AUTO_INCREMENT, tbl INT NOT NULL,"
         f" op CHAR(1) NOT NULL, ms BIGINT NOT NULL, k1 BIGINT NULL, kx LONGTEXT NULL,{masks}"
-        f" rk BINARY(16) NULL, PRIMARY KEY (id)) {options}",
+        f" rk BINARY(16) NULL, usr VARCHAR({USER_CHARS}) NULL, PRIMARY KEY (id)) {options}",
     ]
     for table in plan:
         columns = "".join(
-            f" {quoted(column.name)} {_type(column)} NULL," for column in table.stored
+            f" {quoted(column.name)} {column_type(column)} NULL," for column in table.stored
         )
         statements.append(
             f"CREATE TABLE {trash_name(table)} (syncnode_journal_id BIGINT NOT NULL,{columns}"
@@ -163,7 +169,7 @@ def _parsed(column: ColumnPlan, value: Any) -> Any:
     return value
 
 
-def _type(column: ColumnPlan) -> str:
+def column_type(column: ColumnPlan) -> str:
     declared = _VERSION_COMMENT.sub("", column.declared).strip()
     if column.charset:
         declared += f" CHARACTER SET {column.charset}"
@@ -193,9 +199,20 @@ def _triggers(plan: SchemaPlan, table: TablePlan) -> dict[str, str]:
     prefix = f"syncnode_t{table.number}"
     return {
         f"{prefix}_{name}": f"CREATE TRIGGER {prefix}_{name} {event} ON {quoted(table.name)}"
-        f" FOR EACH ROW IF NOT (@syncnode_applying <=> {table.number}) THEN {' '.join(body)} END IF"
+        f" FOR EACH ROW IF NOT (@syncnode_applying <=> {table.number})"
+        f"{_travels(table, event)} THEN {' '.join(body)} END IF"
         for name, (event, body) in bodies.items()
     }
+
+
+def _travels(table: TablePlan, event: str) -> str:
+    """That the row of an event does not stay here, as a further condition; one that comes or goes
+    by an edit is sorted out by the seal."""
+    old, new = (stays_sql(table, row, partial(text_literal, "mysql")) for row in (_old, _new))
+    if old is None or new is None or event.startswith("BEFORE"):
+        return ""
+    stays = {"AFTER INSERT": new, "AFTER DELETE": old}.get(event, f"({old}) AND ({new})")
+    return f" AND NOT ({stays})"
 
 
 def _inserted(table: TablePlan, row: Row, *, moved: bool = False) -> list[str]:
@@ -232,7 +249,7 @@ def _line(table: TablePlan, op: str, row: Row, more: Mapping[str, str] | None = 
 
 
 def _fields(table: TablePlan, op: str, row: Row) -> dict[str, str]:
-    fields = {"tbl": str(table.number), "op": f"'{op}'", "ms": NOW_MS}
+    fields = {"tbl": str(table.number), "op": f"'{op}'", "ms": NOW_MS, "usr": USER}
     if keyed_by_integer(table):
         fields["k1"] = row(table.primary_key[0])
     elif table.primary_key:
@@ -261,8 +278,11 @@ def _key_part(column: ColumnPlan, expression: str) -> str:
 
 
 def _image(table: TablePlan, row: Row) -> str:
+    # By name: the table is made wider before the triggers know of a new column.
+    names = "".join(f", {quoted(column.name)}" for column in table.stored)
     values = "".join(f", {row(column.name)}" for column in table.stored)
-    return f"INSERT INTO {trash_name(table)} VALUES (LAST_INSERT_ID(){values});"
+    into = f"{trash_name(table)} (syncnode_journal_id{names})"
+    return f"INSERT INTO {into} VALUES (LAST_INSERT_ID(){values});"
 
 
 def _is_timestamp(column: ColumnPlan) -> bool:
@@ -414,7 +434,7 @@ def _looped(node: _Node, further: list[str]) -> str:
     table = node.table
     variables = {column.name: f"syncnode_v{i}" for i, column in enumerate(table.stored)}
     declared = " ".join(
-        f"DECLARE {variables[column.name]} {_type(column)};" for column in table.stored
+        f"DECLARE {variables[column.name]} {column_type(column)};" for column in table.stored
     )
     columns = ", ".join(node.column(name) for name in variables)
     body = _deleted(table, variables.__getitem__)

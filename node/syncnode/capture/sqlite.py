@@ -15,6 +15,7 @@ Each trigger is as narrow as it can be: tests/benchmarks/capture_cost.py has the
 
 import sqlite3
 from collections.abc import Iterable
+from functools import partial
 
 from syncnode.capture import (
     key_count,
@@ -24,6 +25,7 @@ from syncnode.capture import (
     trash_name,
 )
 from syncnode.dialects.names import quote_sqlite
+from syncnode.schema.local_rows import stays_sql, text_literal
 from syncnode.schema.plan import ColumnPlan, SchemaPlan, TablePlan, UniqueKey
 from syncproto.errors import StoreError
 
@@ -131,11 +133,27 @@ def _triggers(table: TablePlan) -> dict[str, str]:
         condition = f"{heard} AND ({changed}) AND NOT ({moved})"
         parts["update"] = ("AFTER UPDATE", condition, _line(table, "U", "NEW", **masks))
     parts |= _displacing(table, heard)
+    parts = {
+        name: (event, f"{condition}{_travels(table, event)}", body)
+        for name, (event, condition, body) in parts.items()
+    }
     return {
         f"{prefix}_{name}": f"CREATE TRIGGER {prefix}_{name} {event} ON {quoted} FOR EACH ROW"
         f" WHEN {condition} BEGIN {' '.join(f'{statement};' for statement in body)} END"
         for name, (event, condition, body) in parts.items()
     }
+
+
+def _travels(table: TablePlan, event: str) -> str:
+    """That the row of an event does not stay here, as a further condition; one that comes or goes
+    by an edit is sorted out by the seal."""
+    text = partial(text_literal, "sqlite")
+    old = stays_sql(table, lambda name: f"OLD.{quote_sqlite(name)}", text)
+    new = stays_sql(table, lambda name: f"NEW.{quote_sqlite(name)}", text)
+    if old is None or new is None or event.startswith("BEFORE"):
+        return ""
+    stays = {"AFTER INSERT": new, "AFTER DELETE": old}.get(event, f"({old}) AND ({new})")
+    return f" AND NOT ({stays})"
 
 
 def _displacing(table: TablePlan, heard: str) -> dict[str, tuple[str, str, list[str]]]:

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 from syncnode.cli.arguments import Commands, add_command, settings_of
 from syncnode.cli.progress import Progress
-from syncnode.cli.terminal import EXIT_DONE, EXIT_NOT_DONE, counted, notice, printable
+from syncnode.cli.terminal import (
+    EXIT_DONE,
+    EXIT_NOT_DONE,
+    counted,
+    notice,
+    printable,
+    result,
+)
 
 if TYPE_CHECKING:
     from syncnode.reports import Forgotten, Invitation, JoinPreview, JoinReport
@@ -24,6 +31,10 @@ def add_commands(commands: Commands) -> None:
     join = add_command(commands, "join", help="enter the network of whoever made the token")
     join.add_argument("token", metavar="TOKEN", help="what `syncnode invite` printed")
     join.add_argument("--yes", action="store_true", help="ask nothing, also when rows differ")
+    join.add_argument(
+        "--dry-run", action="store_true", help="only compare the rows of both sides, do not join"
+    )
+    join.add_argument("--values", action="store_true", help="show values of rows that differ")
     join.set_defaults(run=_join)
 
     forget = add_command(
@@ -66,11 +77,22 @@ def _join(arguments: argparse.Namespace) -> int:
 
         def confirm(preview: "JoinPreview") -> bool:
             progress.clear()
+            _show(preview)
             return arguments.yes or _confirmed(preview)
 
         report: JoinReport = operations.join(
-            settings, arguments.token, confirm=confirm, progress=progress
+            settings,
+            arguments.token,
+            confirm=confirm,
+            progress=progress,
+            dry_run=arguments.dry_run,
+            values=arguments.values,
         )
+    if arguments.dry_run:
+        assert report.preview is not None, "it was compared"
+        _show(report.preview)
+        notice("compared only: nothing was changed, and the token is as good as before")
+        return EXIT_DONE
     if not report.joined:
         notice("not joined; nothing was changed")
         return EXIT_NOT_DONE
@@ -93,6 +115,19 @@ def _forget(arguments: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
+def _show(preview: "JoinPreview") -> None:
+    """What both sides hold, before anything is written."""
+    from syncnode.cli.verifying import print_comparison
+
+    print_comparison(preview.tables, there=preview.inviter)
+    for pairs in preview.near_pairs:
+        rows = "1 row holds" if pairs.count == 1 else f"{pairs.count} rows hold"
+        result(f"{pairs.table}: {rows} the same on both sides under another name, such as")
+        for here, there in pairs.examples:
+            result(f"    {here} here and {there} there")
+    result(f"cost       {preview.bytes_sent:,} bytes sent, {preview.bytes_received:,} received")
+
+
 def _confirmed(preview: "JoinPreview") -> bool:
     """Ask whether to go on; without a terminal the answer is no."""
     differ = "row differs" if preview.different == 1 else "rows differ"
@@ -100,8 +135,8 @@ def _confirmed(preview: "JoinPreview") -> bool:
     notice(
         f"{preview.different} {differ} from those of {preview.inviter}; "
         f"{preview.same} {are} the same, {preview.only_here} only here, "
-        f"{preview.only_there} only there. Of two values the later one stays, the other one "
-        "goes on record"
+        f"{preview.only_there} only there. After joining both sides have all of them. Of two "
+        "values the later one stays, the other one goes on record"
     )
     if preview.unnamed:
         notice(
@@ -110,7 +145,7 @@ def _confirmed(preview: "JoinPreview") -> bool:
             f"tables here first, or begin with a copy of the database of {preview.inviter}"
         )
     if not sys.stdin.isatty():
-        notice("there is no terminal to ask; join with --yes to go on")
+        notice("there is no terminal to ask; join with --yes to go on. Nothing was changed")
         return False
     print(f"Join {printable(preview.inviter)}? [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -1,16 +1,15 @@
-"""`status`, `peers`, `log`, `conflicts`, `parked`: the truth, for people and for programs."""
+"""`status`, `peers` and `log`: the truth, for people and for programs."""
 
 import argparse
 from typing import TYPE_CHECKING
 
 from syncnode.cli.arguments import Commands, add_command, add_json, settings_of
+from syncnode.cli.deciding import print_parked
 from syncnode.cli.terminal import EXIT_DONE, counted, json_result, notice, result, table
 
 if TYPE_CHECKING:
     from syncnode.reports import (
-        ConflictReport,
         LogEntry,
-        ParkedReport,
         PeerReport,
         StatusReport,
     )
@@ -22,8 +21,6 @@ def add_commands(commands: Commands) -> None:
     status = add_command(commands, "status", help="say what is synchronised and what is not")
     peers = add_command(commands, "peers", help="list the sites that this one exchanges with")
     log = add_command(commands, "log", help="list the changesets seen here, the latest last")
-    conflicts = add_command(commands, "conflicts", help="list the values that lost, and to what")
-    parked = add_command(commands, "parked", help="list the rows that cannot be written here yet")
     log.add_argument(
         "--limit",
         metavar="N",
@@ -35,8 +32,6 @@ def add_commands(commands: Commands) -> None:
         (status, _status),
         (peers, _peers),
         (log, _log),
-        (conflicts, _conflicts),
-        (parked, _parked),
     ):
         add_json(command)
         command.set_defaults(run=run)
@@ -64,7 +59,7 @@ def _status(arguments: argparse.Namespace) -> int:
         result(f"note       {note}")
     if report.parked_rows:
         result()
-        _print_parked(report.parked_rows)
+        print_parked(report.parked_rows)
         if report.parked > len(report.parked_rows):
             result(f"and {report.parked - len(report.parked_rows)} more: syncnode parked")
     if report.peers:
@@ -107,59 +102,14 @@ def _log(arguments: argparse.Namespace) -> int:
                 entry.seq,
                 entry.written,
                 entry.rows,
-                ", ".join(f"{name} {rows}" for name, rows in entry.rows_by_table.items()),
+                ", ".join(f"{name} {rows}" for name, rows in entry.rows_by_table.items())
+                + (" (repair)" if entry.repair else ""),
             )
             for entry in entries
         ],
     )
     if arguments.limit and len(entries) == arguments.limit:
         notice(f"these are the latest {arguments.limit}; --limit 0 shows all")
-    return EXIT_DONE
-
-
-def _conflicts(arguments: argparse.Namespace) -> int:
-    settings = settings_of(arguments)
-    from syncnode import operations
-
-    conflicts: list[ConflictReport] = list(operations.conflicts(settings))
-    if arguments.json:
-        json_result(conflicts)
-        return EXIT_DONE
-    if not conflicts:
-        notice("no conflicts")
-        return EXIT_DONE
-    table(
-        ("table", "row", "column", "kept", "by", "written", "lost", "by", "written", "done"),
-        [
-            (
-                conflict.table,
-                conflict.row,
-                conflict.column,
-                _shown(conflict.kept),
-                conflict.kept_by,
-                conflict.kept_written,
-                _shown(conflict.lost),
-                conflict.lost_by,
-                conflict.lost_written,
-                conflict.done,
-            )
-            for conflict in conflicts
-        ],
-    )
-    return EXIT_DONE
-
-
-def _parked(arguments: argparse.Namespace) -> int:
-    settings = settings_of(arguments)
-    from syncnode import operations
-
-    parked: tuple[ParkedReport, ...] = tuple(operations.parked(settings))
-    if arguments.json:
-        json_result(list(parked))
-    elif parked:
-        _print_parked(parked)
-    else:
-        notice("nothing is parked")
     return EXIT_DONE
 
 
@@ -179,21 +129,6 @@ def _print_peers(peers: "tuple[PeerReport, ...]") -> None:
             for peer in peers
         ],
     )
-
-
-def _print_parked(parked: "tuple[ParkedReport, ...]") -> None:
-    """Each row with its values: what a person needs in order to decide."""
-    for row in parked:
-        result(f"{row.table} {row.row}: {row.reason}: {row.detail}")
-        if row.waits_for:
-            result(f"    waits for {row.waits_for}")
-        result(f"    written by {row.written_by}, {row.written}")
-        for column, value in row.values.items():
-            result(f"    {column} = {_shown(value)}")
-
-
-def _shown(value: str | None) -> str:
-    return "NULL" if value is None else value
 
 
 def _count(text: str) -> int:

@@ -17,13 +17,19 @@ def add_commands(commands: Commands) -> None:
     init.add_argument(
         "--database",
         metavar="URL",
-        help="sqlite:///FILE or mysql+pymysql://USER:PASSWORD@HOST/DATABASE "
+        help="sqlite:///FILE, mysql+pymysql://USER:PASSWORD@HOST/DATABASE or "
+        "postgresql+psycopg://USER:PASSWORD@HOST/DATABASE "
         "(or $SYNCNODE_DATABASE, which keeps a password out of the file)",
     )
     init.add_argument("--name", help="what people call this site")
     init.add_argument("--listen", metavar="HOST:PORT", help="where children and peers reach it")
     init.add_argument("--url", help="https://host:port that others call, if not --listen")
     init.add_argument("--topology", metavar="PATH", help="the file that declares the network")
+    init.add_argument(
+        "--preset",
+        metavar="NAME",
+        help="what is known of an application's tables: openmrs, or the path of your own file",
+    )
     init.add_argument(
         "--only",
         metavar="TABLE",
@@ -39,7 +45,17 @@ def add_commands(commands: Commands) -> None:
         help="leave this table out; may be repeated",
     )
     init.add_argument(
+        "--cloned",
+        action="store_true",
+        help="the database is a restored copy of a site's: take on an identity of its own",
+    )
+    init.add_argument(
         "--dry-run", action="store_true", help="print the plan and its SQL, change nothing"
+    )
+    init.add_argument(
+        "--propose",
+        metavar="FILE",
+        help="write a preset for this schema, to be edited; change nothing else",
     )
     init.set_defaults(run=_init, usage=init.error)
 
@@ -62,6 +78,8 @@ def _init(arguments: argparse.Namespace) -> int:
     from syncnode.config import config_path
 
     path = config_path(arguments.config)
+    if arguments.propose and arguments.name is None and not path.exists():
+        arguments.name = "proposal"  # of no site: it is written nowhere
     asked = {
         "database": arguments.database,
         "listen": arguments.listen,
@@ -69,6 +87,7 @@ def _init(arguments: argparse.Namespace) -> int:
         "topology": arguments.topology,
         "only": tuple(arguments.only),
         "exclude": tuple(arguments.exclude),
+        "preset": arguments.preset,
     }
     if path.exists():
         # Of a site that was uninstalled, or of an `init` that was interrupted.
@@ -79,10 +98,17 @@ def _init(arguments: argparse.Namespace) -> int:
         settings = new_config.new_settings(path, name=arguments.name, **asked)
     from syncnode import operations
 
-    with Progress() as progress:
-        report: InitReport = operations.initialise(
-            settings, dry_run=arguments.dry_run, progress=progress
+    if arguments.propose:
+        with Progress() as progress:
+            operations.propose(settings, Path(arguments.propose), progress=progress)
+        notice(
+            f"{arguments.propose} holds a preset for this schema: edit it, then `syncnode init "
+            f"--preset {arguments.propose}`; nothing else was changed"
         )
+        return EXIT_DONE
+    with Progress() as progress:
+        initialise = operations.initialise_clone if arguments.cloned else operations.initialise
+        report: InitReport = initialise(settings, dry_run=arguments.dry_run, progress=progress)
     result(report.plan)
     if arguments.dry_run:
         result()

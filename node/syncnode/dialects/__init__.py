@@ -1,1 +1,1 @@
-"""Where SQLite and MariaDB/MySQL differ: a file each, one interface (`base.py`)."""
+"""Where SQLite, MariaDB/MySQL and PostgreSQL differ: a file each, one interface (`base.py`)."""

@@ -3,6 +3,7 @@
 import enum
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from syncproto.errors import StoreError
@@ -22,24 +23,51 @@ class Mode(enum.Enum):
     SNAPSHOT = "snapshot"
 
 
+@dataclass(frozen=True, slots=True)
+class LockStatements:
+    """How a named lock of a server is asked for, by statements with one value each.
+
+    Attributes:
+        take: True if it is ours now.
+        holder: The connection that holds it; NULL if none does.
+        held: True if this connection does.
+    """
+
+    take: str
+    holder: str
+    held: str
+
+
 class Dialect(Protocol):
     """Where engines differ.
 
     Attributes:
-        name: "sqlite" or "mysql".
+        name: "sqlite", "mysql" or "postgresql".
         mark: The driver's mark for a parameter.
         errors: The driver's exceptions.
-        blob, big, word: Types of sidecar columns: bytes, 64-bit integers, short texts.
-        upsert_is_replace: REPLACE INTO is the engine's own way to write a row whole.
+        blob, key, short, big, word, text: Types of sidecar columns: bytes, 16 bytes, up to 64
+            bytes, 64-bit integers, short texts, texts.
+        clock_options: What follows the columns of a clock table that is keyed by anything but
+            one integer.
+        partial_indexes: An index may leave rows out.
+        overriding: What an INSERT says before VALUES so that every column takes its value.
+        serve_lock: The lock of `serve`; None where it is a file.
     """
 
     name: str
     mark: str
     errors: tuple[type[Exception], ...]
     blob: str
+    key: str
+    short: str
     big: str
     word: str
+    text: str
     table_options: str
+    clock_options: str
+    partial_indexes: bool
+    overriding: str
+    serve_lock: LockStatements | None
 
     def quote(self, name: str) -> str:
         """A name as an identifier in statements that take parameters."""
@@ -72,6 +100,11 @@ class Dialect(Protocol):
         """Why the engine refused one row, as (reason, detail); None if it was not the row."""
         ...
 
+    def local_number_taken(self, table: "TablePlan", error: Exception) -> bool:
+        """Whether a row was refused only since its local number, which means nothing, is another
+        row's by now."""
+        ...
+
     def lock_rows(
         self, tx: "Transaction", table: "TablePlan", keys: Sequence[Sequence[Any]]
     ) -> None:
@@ -91,12 +124,42 @@ class Dialect(Protocol):
         """Let rows come before the parents that come in the same transaction.
 
         Only for rows whose parents were checked by us. SQLite checks at the commit whatever
-        is said here.
+        is said here, PostgreSQL from here on.
         """
         ...
 
     def next_local_key(self, tx: "Transaction", table: "TablePlan") -> int:
         """The lowest integer that the engine would give to the next row, or above."""
+        ...
+
+    def reserve(self, tx: "Transaction", table: "TablePlan", count: int, start: int | None) -> int:
+        """The first of `count` local numbers in a row for rows that are to be written; `start`
+        is where those given in this transaction end, if any were."""
+        ...
+
+    def raise_counters(self, tx: "Transaction", table: "TablePlan") -> None:
+        """Rows were written with numbers of their own: the engine's next one lies above."""
+        ...
+
+    def reference(self, key: str, local: str) -> str:
+        """SQL for a row's key; where there is none, the local number that leads nowhere, in a
+        form that is no key."""
+        ...
+
+    def write_mark(self, table: "TablePlan", column: "ColumnPlan") -> str:
+        """The mark for a value that is written into a column."""
+        ...
+
+    def delete_one(self, table: "TablePlan", names: Sequence[str]) -> str:
+        """The statement that deletes one of the rows with these values in these columns."""
+        ...
+
+    def same_bytes(self, column: "ColumnPlan", one: str, other: str) -> str:
+        """SQL for whether two values of a column are the same, byte by byte, NULL included."""
+        ...
+
+    def key_type(self, column: "ColumnPlan") -> str:
+        """The type of a column of the application where the sidecar holds its values."""
         ...
 
     def read_expression(self, column: "ColumnPlan", expression: str) -> str:
@@ -123,6 +186,11 @@ class Dialect(Protocol):
         """Why a commit here may be forgotten in a power cut; None if it is durable."""
         ...
 
+    def listen(self, connection: Any) -> int | None:
+        """Have the server tell this connection of commits: a file that becomes readable then;
+        None where it cannot."""
+        ...
+
 
 DAMAGED = "\ufffe\ufffe"  # no characters, so no text of people begins with them
 """Stands before a text that is no UTF-8, which SQLite keeps and no message can carry as text. Its
@@ -142,6 +210,11 @@ def check_sound(value: object) -> None:
     if isinstance(value, str) and value.startswith(DAMAGED):
         shown = value.removeprefix(DAMAGED)[:20].encode("latin-1", "replace").hex()
         raise Unfit(f"the text is no UTF-8 (its bytes: {shown}…): mend it where it was written")
+
+
+LOCAL_NUMBER = "the local number "
+"""Stands before a local number that leads to no row, where the engine gives keys and numbers in
+one column as bytes: no key is so long."""
 
 
 class EngineError(StoreError):

@@ -1,9 +1,7 @@
 """MariaDB 10.5 and later, and MySQL 8 by its documentation, through PyMySQL."""
 
 import contextlib
-import math
 import re
-import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,7 +12,8 @@ import pymysql.cursors
 from pymysql.constants import CLIENT, FIELD_TYPE
 
 from syncnode.database_url import server_of
-from syncnode.dialects.base import EngineError, Mode, Unfit, check_sound
+from syncnode.dialects.base import EngineError, LockStatements, Mode, Unfit, check_sound
+from syncnode.dialects.exact import kind_of, shortest_single, six_digits
 from syncnode.dialects.names import quote_mysql
 from syncproto.errors import StoreError
 
@@ -29,6 +28,8 @@ LOCK_POLL_S = 0.02  # a clerk who commits at once is noticed at once; each poll 
 TABLE_WAIT_S = 30  # for an ALTER TABLE of the application, or, at `init`, for its transactions
 EXCLUSIVE_WAIT_S = 30  # for another process of this node to finish its step
 CONNECT_TIMEOUT_S = 10
+
+SERVE_LOCK = "CONCAT('syncnode:', MD5(DATABASE()), ':serve')"
 
 # Dates, times and decimals stay the texts that the server sends: exact, and the form in which
 # they travel (a zero date has no Python value at all).
@@ -120,7 +121,18 @@ class MysqlDialect:
     blob = "LONGBLOB"
     big = "BIGINT"
     word = "VARCHAR(190)"
+    key = "BINARY(16)"
+    short = "VARBINARY(64)"
+    text = "LONGTEXT"
     table_options = " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"
+    clock_options = ""
+    partial_indexes = False
+    overriding = ""
+    serve_lock: LockStatements | None = LockStatements(
+        take=f"SELECT GET_LOCK({SERVE_LOCK}, 0)",
+        holder=f"SELECT IS_USED_LOCK({SERVE_LOCK})",
+        held=f"SELECT IS_USED_LOCK({SERVE_LOCK}) = CONNECTION_ID()",
+    )
 
     def quote(self, name: str) -> str:
         return quote_mysql(name)
@@ -243,6 +255,10 @@ class MysqlDialect:
             reason = "trigger"  # SIGNAL with an error number of the application's own
         return (reason, text) if reason else None
 
+    def local_number_taken(self, table: "TablePlan", error: Exception) -> bool:
+        text = str(error.args[1]) if len(error.args) > 1 else ""
+        return table.local_key is not None and text.endswith("PRIMARY'")
+
     def lock_rows(
         self, tx: "Transaction", table: "TablePlan", keys: Sequence[Sequence[Any]]
     ) -> None:
@@ -279,6 +295,33 @@ class MysqlDialect:
         )
         return max(int(highest or 0) + 1, int(counter or 1), 1)
 
+    def reserve(self, tx: "Transaction", table: "TablePlan", count: int, start: int | None) -> int:
+        # The application draws from the same counter all the while.
+        return max(start or 0, self.next_local_key(tx, table))
+
+    def raise_counters(self, tx: "Transaction", table: "TablePlan") -> None:
+        """The server does so by itself."""
+
+    def reference(self, key: str, local: str) -> str:
+        return f"COALESCE({key}, {local})"
+
+    def write_mark(self, table: "TablePlan", column: "ColumnPlan") -> str:
+        return "%s"
+
+    def delete_one(self, table: "TablePlan", names: Sequence[str]) -> str:
+        where = " AND ".join(f"{quote_mysql(name)} <=> %s" for name in names)
+        return f"DELETE FROM {quote_mysql(table.name)} WHERE {where} LIMIT 1"
+
+    def same_bytes(self, column: "ColumnPlan", one: str, other: str) -> str:
+        if column.kind == "text":
+            return f"BINARY {one} <=> BINARY {other}"
+        return f"{one} <=> {other}"
+
+    def key_type(self, column: "ColumnPlan") -> str:
+        charset = f" CHARACTER SET {column.charset}" if column.charset else ""
+        collation = f" COLLATE {column.collation}" if column.collation else ""
+        return column.declared + charset + collation
+
     def read_expression(self, column: "ColumnPlan", expression: str) -> str:
         if column.kind == "single":
             # As text a FLOAT shows six digits; as DOUBLE it is exact.
@@ -289,9 +332,9 @@ class MysqlDialect:
 
     def to_wire(self, column: "ColumnPlan") -> Callable[[Any], Any] | None:
         if column.kind in ("datetime", "time") and column.fraction:
-            return _fraction
+            return six_digits
         if column.kind == "single":
-            return _shortest_single
+            return shortest_single
         return None
 
     def from_wire(self, column: "ColumnPlan") -> Callable[[Any], Any] | None:
@@ -310,40 +353,15 @@ class MysqlDialect:
             )
         return None
 
+    def listen(self, connection: Any) -> int | None:
+        return None
+
 
 def too_old(version: str) -> bool:
     """Whether a server's version text names one before MariaDB 10.5 or MySQL 8.0."""
     numbers = re.findall(r"\d+", version.removeprefix("5.5.5-"))
     release = tuple(int(number) for number in numbers[:2])
     return release < ((10, 5) if "mariadb" in version.lower() else (8, 0))
-
-
-def _fraction(value: Any) -> Any:
-    """A fraction of a second as six digits or none, which every program reads alike."""
-    if isinstance(value, str) and "." in value:
-        whole, _, digits = value.partition(".")
-        return f"{whole}.{digits:0<6}" if digits.strip("0") else whole
-    return value
-
-
-def _shortest_single(value: Any) -> float | None:
-    """The shortest decimal that a four-byte FLOAT tells from its neighbours, as people wrote it.
-
-    The column that was given 36.6 holds 36.599998474121094; every other engine shows 36.6, and
-    36.6 is what makes the same four bytes again. None for a number beyond their range.
-    """
-    try:
-        held = struct.pack("<f", value)
-    except OverflowError:
-        return None
-    for digits in range(6, 9):
-        short = float(f"{value:.{digits}g}")
-        try:
-            if struct.pack("<f", short) == held:
-                return short
-        except OverflowError:
-            continue  # rounded up, beyond the range
-    return float(f"{struct.unpack('<f', held)[0]:.9g}")  # nine digits always tell
 
 
 class _Fitting:
@@ -363,19 +381,19 @@ class _Fitting:
         if isinstance(value, float) and value.is_integer():
             return int(value)
         if not isinstance(value, int):
-            raise Unfit(f"the column takes integers, not {_kind(value)}")
+            raise Unfit(f"the column takes integers, not {kind_of(value)}")
         return value
 
     _unsigned = _bit = _integer
 
     def _float(self, value: Any) -> Any:
         if not isinstance(value, int | float) or value != value or value in (_INF, -_INF):
-            raise Unfit(f"the column takes finite numbers, not {_kind(value)}")
+            raise Unfit(f"the column takes finite numbers, not {kind_of(value)}")
         return value
 
     def _single(self, value: Any) -> Any:
         self._float(value)
-        if _shortest_single(value) != value:
+        if shortest_single(value) != value:
             raise Unfit("a four-byte FLOAT would round the number")
         return value
 
@@ -383,19 +401,19 @@ class _Fitting:
         text = str(value)
         fraction = text.partition(".")[2].rstrip("0")
         if isinstance(value, bytes) or (not isinstance(value, str) and "e" in text):
-            raise Unfit(f"the column takes decimals, not {_kind(value)}")
+            raise Unfit(f"the column takes decimals, not {kind_of(value)}")
         if len(fraction) > (self._column.scale or 0):
             raise Unfit(f"the column keeps {self._column.scale or 0} decimals")
         return text
 
     def _text(self, value: Any) -> Any:
         if not isinstance(value, str):
-            raise Unfit(f"the column takes text, not {_kind(value)}")
+            raise Unfit(f"the column takes text, not {kind_of(value)}")
         return value
 
     def _bytes(self, value: Any) -> Any:
         if not isinstance(value, bytes):
-            raise Unfit(f"the column takes bytes, not {_kind(value)}")
+            raise Unfit(f"the column takes bytes, not {kind_of(value)}")
         size = self._column.size
         if size is not None and self._column.declared.startswith("binary") and len(value) < size:
             raise Unfit("the column would pad the bytes")
@@ -403,7 +421,7 @@ class _Fitting:
 
     def _datetime(self, value: Any) -> Any:
         if not isinstance(value, str):
-            raise Unfit(f"the column takes dates or times, not {_kind(value)}")
+            raise Unfit(f"the column takes dates or times, not {kind_of(value)}")
         fraction = value.partition(".")[2].rstrip("0")
         if len(fraction) > (self._column.fraction or 0):
             raise Unfit(f"the column keeps {self._column.fraction or 0} digits of a second")
@@ -416,11 +434,3 @@ class _Fitting:
 
 
 _INF = float("inf")
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "infinity"
-    return {str: "text", bytes: "bytes", float: "a fraction", int: "an integer"}.get(
-        type(value), type(value).__name__
-    )

@@ -13,3 +13,8 @@ def quote_sqlite(name: str) -> str:
 def quote_mysql(name: str) -> str:
     """The name as an identifier in MariaDB or MySQL, for a statement run with parameters."""
     return "`" + name.replace("`", "``").replace("%", "%%") + "`"
+
+
+def quote_postgresql(name: str) -> str:
+    """The name as an identifier in PostgreSQL, for a statement run with parameters."""
+    return '"' + name.replace('"', '""').replace("%", "%%") + '"'

@@ -7,7 +7,15 @@ from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
-from syncnode.dialects.base import DAMAGED, EngineError, Mode, Unfit, check_sound, marked
+from syncnode.dialects.base import (
+    DAMAGED,
+    EngineError,
+    LockStatements,
+    Mode,
+    Unfit,
+    check_sound,
+    marked,
+)
 from syncnode.dialects.names import quote_sqlite
 from syncproto.errors import StoreError
 
@@ -55,7 +63,14 @@ class SqliteDialect:
     blob = "BLOB"
     big = "INTEGER"
     word = "TEXT"
+    key = "BLOB"
+    short = "BLOB"
+    text = "TEXT"
     table_options = ""
+    clock_options = " WITHOUT ROWID"
+    partial_indexes = True
+    overriding = ""
+    serve_lock: LockStatements | None = None
 
     def quote(self, name: str) -> str:
         return quote_sqlite(name)
@@ -171,6 +186,9 @@ class SqliteDialect:
             return "type does not fit", text
         return None
 
+    def local_number_taken(self, table: "TablePlan", error: Exception) -> bool:
+        return False  # nobody else writes meanwhile
+
     def lock_rows(
         self, tx: "Transaction", table: "TablePlan", keys: Sequence[Sequence[Any]]
     ) -> None:
@@ -206,6 +224,33 @@ class SqliteDialect:
             highest = max(highest, used or 0)
         return max(int(highest), 0) + 1
 
+    def reserve(self, tx: "Transaction", table: "TablePlan", count: int, start: int | None) -> int:
+        return start if start is not None else self.next_local_key(tx, table)
+
+    def raise_counters(self, tx: "Transaction", table: "TablePlan") -> None:
+        """The engine does so by itself."""
+
+    def reference(self, key: str, local: str) -> str:
+        return f"COALESCE({key}, {local})"
+
+    def write_mark(self, table: "TablePlan", column: "ColumnPlan") -> str:
+        return "?"
+
+    def delete_one(self, table: "TablePlan", names: Sequence[str]) -> str:
+        where = " AND ".join(f"{quote_sqlite(name)} IS ?" for name in names)
+        name = quote_sqlite(table.name)
+        return (
+            f"DELETE FROM {name} WHERE {table.rowid} = "
+            f"(SELECT {table.rowid} FROM {name} WHERE {where} LIMIT 1)"
+        )
+
+    def same_bytes(self, column: "ColumnPlan", one: str, other: str) -> str:
+        return f"{one} COLLATE BINARY IS {other}"
+
+    def key_type(self, column: "ColumnPlan") -> str:
+        named = "INTEGER" if column.kind == "integer" else column.declared
+        return f"{named} COLLATE {column.collation}" if column.collation else named
+
     def read_expression(self, column: "ColumnPlan", expression: str) -> str:
         return expression
 
@@ -234,6 +279,9 @@ class SqliteDialect:
                 f"journal_mode is {mode}: a power cut can destroy the database; run "
                 "PRAGMA journal_mode=WAL once"
             )
+        return None
+
+    def listen(self, connection: Any) -> int | None:
         return None
 
 

@@ -7,48 +7,86 @@ modules that only `serve` needs.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from syncnode.operations.cloning import initialise_clone
+    from syncnode.operations.deciding import dismiss_conflicts, dismiss_parked, retry, take
     from syncnode.operations.demo import demo
     from syncnode.operations.forgetting import forget
     from syncnode.operations.membership import invite, join
     from syncnode.operations.removal import remove, uninstall
-    from syncnode.operations.reporting import conflicts, log, parked, peers, status
+    from syncnode.operations.reporting import (
+        conflicts,
+        log,
+        parked,
+        peers,
+        show_conflict,
+        show_parked,
+        status,
+    )
     from syncnode.operations.running import serve, sync
-    from syncnode.operations.site import initialise, open_replica
+    from syncnode.operations.site import initialise, open_replica, propose
+    from syncnode.operations.tables import disable_tables, enable_tables, list_tables
+    from syncnode.operations.verifying import check, verify
 
 __all__ = [
+    "check",
     "conflicts",
     "demo",
+    "disable_tables",
+    "dismiss_conflicts",
+    "dismiss_parked",
+    "enable_tables",
     "forget",
     "initialise",
+    "initialise_clone",
     "invite",
     "join",
+    "list_tables",
     "log",
     "open_replica",
     "parked",
     "peers",
+    "propose",
     "remove",
+    "retry",
     "serve",
+    "show_conflict",
+    "show_parked",
     "status",
     "sync",
+    "take",
     "uninstall",
+    "verify",
 ]
 
 _MODULES = {
+    "check": "verifying",
     "conflicts": "reporting",
     "demo": "demo",
+    "disable_tables": "tables",
+    "dismiss_conflicts": "deciding",
+    "dismiss_parked": "deciding",
+    "enable_tables": "tables",
     "forget": "forgetting",
     "initialise": "site",
+    "initialise_clone": "cloning",
     "invite": "membership",
     "join": "membership",
+    "list_tables": "tables",
     "log": "reporting",
     "open_replica": "site",
     "parked": "reporting",
     "peers": "reporting",
+    "propose": "site",
     "remove": "removal",
+    "retry": "deciding",
     "serve": "running",
+    "show_conflict": "reporting",
+    "show_parked": "reporting",
     "status": "reporting",
     "sync": "running",
+    "take": "deciding",
     "uninstall": "removal",
+    "verify": "verifying",
 }
 
 

@@ -8,9 +8,9 @@ the answer may have been lost.
 
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from syncnode.answers import Answers
 from syncnode.identity import (
     SECRET_BYTES,
     SiteKey,
@@ -22,7 +22,7 @@ from syncnode.identity import (
     site_id_of_key,
 )
 from syncnode.machine import THIS_MACHINE, Machine
-from syncnode.operations.content import compared, contents, row_count, row_hashes
+from syncnode.operations.comparing import EXAMPLES, Asking, compared_tables, near_pairs
 from syncnode.operations.site import open_replica
 from syncnode.peers import Peer, put_peer, read_peers
 from syncnode.reports import Invitation, JoinPreview, JoinReport
@@ -33,12 +33,10 @@ from syncproto.errors import (
     SyncError,
     UnexpectedMessageError,
 )
-from syncproto.identity import RowKey, SiteId
+from syncproto.identity import SiteId
 from syncproto.joining import (
+    COMPARE,
     JOIN,
-    PAGE_ROWS_MAX,
-    PREVIEW,
-    ROWS,
     JoinAnswer,
     JoinRequest,
     decode_answer,
@@ -46,17 +44,14 @@ from syncproto.joining import (
     encode_answer,
     encode_request,
     signed_part,
-    table_hash,
 )
 
 if TYPE_CHECKING:
     from syncnode.config import Settings
     from syncnode.database import Transaction
     from syncnode.replica import DatabaseReplica
-    from syncnode.table import Table
 
 INVITATION_MS = 7 * 86_400_000
-COMPARED_ROWS_MAX = 100_000  # beyond, only numbers of rows are compared
 TOO_MANY_STATUS = 429
 TURN_PAUSE_S = 5.0
 TELL_S = 1.0  # how often it is told that one still waits
@@ -127,11 +122,25 @@ def _refuse_taken(name: str, own: str, peers: Iterable[Peer], site: SiteId | Non
 # --- The joining side ----------------------------------------------------------------------
 
 
-def join(settings: "Settings", token: str, *, confirm: Confirm, progress: Progress) -> JoinReport:
+def join(
+    settings: "Settings",
+    token: str,
+    *,
+    confirm: Confirm,
+    progress: Progress,
+    dry_run: bool = False,
+    values: bool = False,
+) -> JoinReport:
     """Enter the network of whoever made the token.
 
-    `confirm` is asked only if both sides hold rows that differ, or that might be the same under
-    two names; False changes nothing.
+    Where this site holds rows, they are compared with the inviter's before anything is written.
+    `confirm` is shown what was found if rows differ, if either side holds rows that the other
+    does not, or if rows might be the same under two names; False changes nothing, and leaves the
+    token as it was.
+
+    Args:
+        dry_run: Compare only.
+        values: Examples of rows that differ show values.
 
     Raises:
         ConfigError: The token is none, or does not fit this site.
@@ -140,7 +149,9 @@ def join(settings: "Settings", token: str, *, confirm: Confirm, progress: Progre
     found = decode_token(token)
     key = load_key(settings.key)
     send = _over_https(found, key, progress)
-    return join_by(settings, found, send, confirm=confirm, progress=progress)
+    return join_by(
+        settings, found, send, confirm=confirm, progress=progress, dry_run=dry_run, values=values
+    )
 
 
 def join_by(
@@ -151,6 +162,8 @@ def join_by(
     confirm: Confirm,
     progress: Progress,
     machine: Machine = THIS_MACHINE,
+    dry_run: bool = False,
+    values: bool = False,
 ) -> JoinReport:
     """`join`, with requests that `send` carries to the inviter."""
     replica = open_replica(settings, machine=machine)
@@ -158,7 +171,8 @@ def join_by(
         key = load_key(settings.key)
         with replica.database.read() as tx:
             _check_fits(tx, token, key)
-        return _Joining(settings, token, key, replica, send, progress, machine).run(confirm)
+        joining = _Joining(settings, token, key, replica, send, progress, machine)
+        return joining.run(confirm, dry_run=dry_run, values=values)
     finally:
         replica.close()
 
@@ -237,19 +251,19 @@ class _Joining:
         self._progress = progress
         self._machine = machine
 
-    def run(self, confirm: Confirm) -> JoinReport:
+    def run(self, confirm: Confirm, *, dry_run: bool, values: bool) -> JoinReport:
         self._progress("counting the rows here")
         self._replica.seal()
         with self._replica.database.read() as tx:
-            counts = {
-                table.name: count
+            any_row = any(
+                tx.value(f"SELECT 1 FROM {table.quoted} LIMIT 1") is not None
                 for table in self._replica.tables.values()
-                if (count := row_count(tx, table))
-            }
-        if counts:
-            preview = self._preview(counts)
-            if (preview.different or preview.unnamed) and not confirm(preview):
-                return self._report(False, preview.inviter, "", preview.network or "")
+            )
+        preview = None
+        if any_row or dry_run:
+            preview = self._preview(values)
+            if dry_run or (preview.doubtful and not confirm(preview)):
+                return self._report(False, preview.inviter, "", preview.network or "", preview)
         self._progress("joining")
         answer = self._ask(self._request(JOIN))
         role = answer.role
@@ -263,13 +277,15 @@ class _Joining:
                 tx,
                 Peer(self._token.site, answer.name, role, self._token.url, answer.public_key),
             )
-        return self._report(True, answer.name, role, answer.network)
+        return self._report(True, answer.name, role, answer.network, preview)
 
-    def _report(self, joined: bool, inviter: str, role: str, network: str) -> JoinReport:
+    def _report(
+        self, joined: bool, inviter: str, role: str, network: str, preview: JoinPreview | None
+    ) -> JoinReport:
         ours = {PARENT: CHILD, PEER: PEER}.get(role, role)
-        return JoinReport(joined, inviter, self._token.url, ours, network or None)
+        return JoinReport(joined, inviter, self._token.url, ours, network or None, preview)
 
-    def _request(self, kind: str, tables: Iterable[str] = (), after: int = 0) -> JoinRequest:
+    def _request(self, kind: str, question: bytes = b"") -> JoinRequest:
         return JoinRequest(
             kind=kind,
             network=self._token.network,
@@ -278,8 +294,7 @@ class _Joining:
             public_key=self._key.public,
             name=self._settings.name,
             url=self._settings.url or "",
-            tables=frozenset(map(table_hash, tables)),
-            after=after,
+            question=question,
         )
 
     def _ask(self, request: JoinRequest) -> JoinAnswer:
@@ -300,62 +315,38 @@ class _Joining:
 
     # What both sides hold
 
-    def _preview(self, counts: dict[str, int]) -> JoinPreview:
-        self._progress("comparing rows")
-        answer = self._ask(self._request(PREVIEW, counts))
-        there = {name: found for name, found in answer.contents.items() if name in counts}
-        tables = [table for table in self._replica.tables.values() if table.name in there]
-        same = only_here = only_there = different = 0
-        only_here += sum(count for name, count in counts.items() if name not in there)
-        both = [table for table in tables if there[table.name][0]]
-        only_here += sum(counts[table.name] for table in tables if not there[table.name][0])
-        lsn = self._lsn()
-        with self._replica.database.read() as tx:
-            here = contents(tx, both, lsn)
-        unequal = []
-        for table in both:
-            if here[table.name] == there[table.name]:
-                same += here[table.name][0]
-            else:
-                unequal.append(table)
-        rows = sum(here[table.name][0] + there[table.name][0] for table in unequal)
-        drawn = {table.name for table in unequal if table.plan.key_kind == "random"}
-        if rows > COMPARED_ROWS_MAX:
-            for table in unequal:
-                ours, theirs = here[table.name][0], there[table.name][0]
-                different += min(ours, theirs)
-                only_here += max(0, ours - theirs)
-                only_there += max(0, theirs - ours)
-        elif unequal:
-            theirs_by_table = self._rows_there(unequal)
-            for table in unequal:
-                with self._replica.database.read() as tx:
-                    ours_by_key = row_hashes(tx, table, 1, lsn)
-                numbers = compared(ours_by_key, theirs_by_table.get(table.name, {}))
-                if not (numbers[1] and numbers[2]):
-                    drawn.discard(table.name)
-                same, only_here = same + numbers[0], only_here + numbers[1]
-                only_there, different = only_there + numbers[2], different + numbers[3]
-        network = answer.network or None
-        unnamed = tuple(sorted(drawn))
-        return JoinPreview(network, answer.name, same, only_here, only_there, different, unnamed)
+    def _preview(self, values: bool) -> JoinPreview:
+        told: list[JoinAnswer] = []
 
-    def _rows_there(self, tables: list["Table"]) -> dict[str, dict[RowKey, bytes]]:
-        names = [table.name for table in tables]
-        found: dict[str, dict[RowKey, bytes]] = {}
-        after = 0
-        while True:
-            answer = self._ask(self._request(ROWS, names, after))
-            for name, rows in answer.rows.items():
-                found.setdefault(name, {}).update(rows)
-            self._progress(f"comparing rows: {sum(map(len, found.values())):,}")
-            if answer.upto <= after:
-                return found
-            after = answer.upto
+        def ask(question: bytes) -> bytes:
+            told.append(self._ask(self._request(COMPARE, question)))
+            return told[-1].finding
 
-    def _lsn(self) -> int:
-        with self._replica.database.read() as tx:
-            return int(tx.value("SELECT value FROM syncnode_setting WHERE name='lsn'"))
+        asking = Asking(self._replica, ask, entropy=self._machine.entropy, progress=self._progress)
+        comparison = asking.compare()
+        rows = asking.differing(comparison.tables, examples=EXAMPLES)
+        tables = compared_tables(comparison, asking.ours, rows, examined=False, values=values)
+        drawn = [
+            table.name
+            for table in self._replica.tables.values()
+            if table.plan.key_kind == "random"
+            and comparison.tables[table.name].only_here
+            and comparison.tables[table.name].only_there
+        ]
+        both = [table for table in tables if table.unknown_to is None]
+        return JoinPreview(
+            network=told[0].network or None,
+            inviter=told[0].name,
+            same=sum(table.same for table in both),
+            only_here=sum(table.only_here for table in both),
+            only_there=sum(table.only_there for table in both),
+            different=sum(table.different for table in both),
+            unnamed=tuple(sorted(drawn)),
+            tables=tables,
+            near_pairs=tuple(near_pairs(asking, comparison, sorted(drawn))),
+            bytes_sent=asking.bytes_sent,
+            bytes_received=asking.bytes_received,
+        )
 
 
 # --- The inviting side ---------------------------------------------------------------------
@@ -374,29 +365,40 @@ def answer_join(
     Raises:
         PeerError: It is malformed, tampered with, or the invitation does not hold.
     """
+    request, role = heard_join(replica, key, settings, body, machine=machine)
+    finding = b""
+    if request.kind == COMPARE:
+        replica.seal()
+        finding = Answers(replica).answer(request.question)
+    return encode_answer(join_answer(settings, key, role, finding))
+
+
+def heard_join(
+    replica: "DatabaseReplica",
+    key: SiteKey,
+    settings: "Settings",
+    body: bytes,
+    *,
+    machine: Machine = THIS_MACHINE,
+) -> tuple[JoinRequest, str]:
+    """A request whose invitation holds, carried out if it is one to join; and what we are to the
+    site then. A question is yet to be answered. Blocking.
+
+    Raises:
+        PeerError: It is malformed, tampered with, or the invitation does not hold.
+    """
     request, signature = decode_request(body)
     if request.inviter != key.site:
         raise UnexpectedMessageError("this request to join is meant for another site")
     if not fits(signature, signed_part(request), request.public_key):
         raise UnexpectedMessageError("the signature does not fit this request to join")
     site = site_id_of_key(request.public_key)
-    if request.kind == JOIN:
-        with replica.database.write() as tx:
-            role = _admitted(tx, request, site, settings.name, machine.wall_ms(), commit=True)
-        return encode_answer(_answer(settings, key, role))
-    replica.seal()
-    with replica.database.read() as tx:
-        role = _admitted(tx, request, site, settings.name, machine.wall_ms(), commit=False)
-        lsn = int(tx.value("SELECT value FROM syncnode_setting WHERE name='lsn'"))
-        tables = [
-            table for table in replica.tables.values() if table_hash(table.name) in request.tables
-        ]
-        answer = _answer(settings, key, role)
-        if request.kind == PREVIEW:
-            return encode_answer(replace(answer, contents=contents(tx, tables, lsn)))
-        upto = min(request.after + PAGE_ROWS_MAX, lsn)
-        rows = {table.name: row_hashes(tx, table, request.after + 1, upto) for table in tables}
-        return encode_answer(replace(answer, rows=rows, upto=upto if upto < lsn else 0))
+    commit = request.kind == JOIN
+    database = replica.database
+    with database.write() if commit else database.read() as tx:
+        now_ms = machine.wall_ms()
+        role = _admitted(tx, request, site, settings.name, now_ms, commit=commit)
+    return request, role
 
 
 def _admitted(
@@ -442,14 +444,13 @@ def _admitted(
     return ours
 
 
-def _answer(settings: "Settings", key: SiteKey, role: str) -> JoinAnswer:
+def join_answer(settings: "Settings", key: SiteKey, role: str, finding: bytes) -> JoinAnswer:
+    """What a site that wants to join is told of us."""
     network = settings.topology.network if settings.topology else None
     return JoinAnswer(
         name=settings.name,
         network=network or "",
         role=role,
         public_key=key.public,
-        contents={},
-        rows={},
-        upto=0,
+        finding=finding,
     )

@@ -46,7 +46,7 @@ class Pending:
         for number, seq, rows in tx.rows(
             f"SELECT syncnode_origin, syncnode_seq, count(*) FROM (SELECT syncnode_origin, "
             f"syncnode_seq FROM {clock} WHERE syncnode_lsn>={tx.mark} AND syncnode_cells IS NULL "
-            f"LIMIT {PENDING_MAX + 1}) AS some GROUP BY syncnode_origin, syncnode_seq",
+            f"LIMIT {PENDING_MAX + 1}) AS found GROUP BY syncnode_origin, syncnode_seq",
             (start,),
         ):
             if seq > covered[number]:
@@ -59,7 +59,7 @@ class Pending:
             if seq > covered[number]:
                 count += 1
                 continue
-            odd, delete = decode_cells(bytes(cells), self._book.origin_of)
+            odd, delete, _ = decode_cells(bytes(cells), self._book.origin_of)
             stamps = [*odd.values(), *(delete.stamps if delete else ())]
             count += any(not vector.covers(stamp) for stamp in stamps)
         return count
@@ -87,7 +87,7 @@ class Pending:
             names += ["k1", "kx"]
         found: int = self._tx.value(
             f"SELECT count(*) FROM (SELECT DISTINCT {', '.join(names)} FROM syncnode_journal "
-            f"LIMIT {PENDING_MAX + 1}) AS some"
+            f"LIMIT {PENDING_MAX + 1}) AS found"
         )
         return found
 

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import trio
 
 from syncnode.dialects.base import EngineError
+from syncnode.dismissals import OPEN
 from syncnode.exchange import Crossed, Outcome
-from syncnode.hidden import ASIDE, PARKED
+from syncnode.hidden import ASIDE
 from syncnode.operations.site import fault_of
 from syncnode.peers import Peer, no_such_peer
 from syncnode.renewals import told
 from syncnode.reports import ExchangeReport, SyncReport
-from syncnode.run import Node, Parts, open_parts
+from syncnode.run import Node, Parts, hook_runner, open_parts
 from syncnode.sidecar import left_out
 from syncnode.texts import unshown_text
 from syncproto.errors import ConfigError, SyncError
@@ -77,7 +78,7 @@ def sync(settings: "Settings", peer: str | None, *, progress: Progress) -> SyncR
 async def _sync(settings: "Settings", name: str | None, progress: Progress) -> SyncReport:
     async with AsyncExitStack() as stack:
         parts = await open_parts(settings, stack, answer_s_max=SYNC_ANSWER_S_MAX)
-        peers = _chosen(parts, name)
+        peers = chosen(parts, name)
         if not peers:
             return SyncReport((), False, _nobody(parts), _renewed(parts))
         reports = []
@@ -85,10 +86,20 @@ async def _sync(settings: "Settings", name: str | None, progress: Progress) -> S
             progress(f"calling {peer.name}")
             reports.append(await _exchange(parts, peer, progress))
         await parts.flush()
+        notes = (*_renewed(parts), *await _told_hooks(parts))
         reason = next((report.reason for report in reports if report.reason), None)
         reason = reason or await parts.in_database(lambda: not_shown(parts))
         reason = reason or _not_shown_there(reports)
-        return SyncReport(tuple(reports), reason is None, reason, _renewed(parts))
+        return SyncReport(tuple(reports), reason is None, reason, notes)
+
+
+async def _told_hooks(parts: Parts) -> tuple[str, ...]:
+    """Tell the hooks, unless the daemon does; a sentence for each that could not be told."""
+    lock = parts.ports.lock(parts.replica.database)
+    if not parts.settings.hooks or await parts.in_database(lock.taken):
+        return ()
+    failed = await hook_runner(parts).drain()
+    return tuple(f"hook {name}: {error}" for name, error in failed.items())
 
 
 def _renewed(parts: Parts) -> tuple[str, ...]:
@@ -97,7 +108,12 @@ def _renewed(parts: Parts) -> tuple[str, ...]:
     return (text,) if text else ()
 
 
-def _chosen(parts: Parts, name: str | None) -> list[Peer]:
+def chosen(parts: Parts, name: str | None) -> list[Peer]:
+    """The peers that can be called, or the one of that name.
+
+    Raises:
+        ConfigError: There is none of that name, or it has no address.
+    """
     peers = list(parts.members.by_site.values())
     if name is None:
         return [peer for peer in peers if peer.url]
@@ -188,13 +204,10 @@ def _shown(call: Call) -> str:
 def not_shown(parts: Parts) -> str | None:
     """Why this database does not show all that is replicated; None if it does. Blocking."""
     with parts.replica.database.read() as tx:
-        m = tx.mark
-        sql = f"SELECT count(*) FROM syncnode_row WHERE place={m}"
-        count = tx.value(sql, (PARKED,))
+        count = tx.value(f"SELECT count(*) FROM syncnode_row r WHERE {OPEN}")
         if count:
             first = tx.row(
-                f"SELECT tbl, reason FROM syncnode_row WHERE place={m} ORDER BY lsn LIMIT 1",
-                (PARKED,),
+                f"SELECT tbl, reason FROM syncnode_row r WHERE {OPEN} ORDER BY lsn LIMIT 1"
             )
             assert first is not None, "counted just now"
             table = parts.replica.tables[first[0]].name
@@ -202,6 +215,7 @@ def not_shown(parts: Parts) -> str | None:
             return f"{rows} parked, the first in {table} ({first[1]}): see `syncnode parked`"
         if large := left_out(tx):
             return large
+        sql = f"SELECT count(*) FROM syncnode_row WHERE place={tx.mark}"
         count = tx.value(sql, (ASIDE,))
     if count:
         rows = "1 row is" if count == 1 else f"{count} rows are"

@@ -2,13 +2,15 @@
 
 import contextlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from syncnode.anchor import SHARED, Anchor
 from syncnode.capture import capture_ddl, explain, key_count, mask_count, trigger_names
 from syncnode.config import check_tables
 from syncnode.database import Database, Transaction
 from syncnode.hidden import HiddenRows
+from syncnode.home import HOME, home_text
+from syncnode.hook_settings import check_hooks
 from syncnode.machine import THIS_MACHINE, Machine
 from syncnode.remains import (
     Remains,
@@ -19,7 +21,7 @@ from syncnode.remains import (
     take_away_what_can_be,
 )
 from syncnode.reports import InitReport
-from syncnode.schema.drift import Drift, drift
+from syncnode.schema.drift import FOLLOWED, SEEN, Drift, drift, seen
 from syncnode.serve_lock import alone
 from syncnode.sidecar import Sidecar, load_plan, sidecar_ddl
 from syncnode.table import Origins, Table
@@ -30,6 +32,7 @@ from syncproto.identity import Origin, site_text
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from syncnode.capture import Engine
     from syncnode.config import Settings
     from syncnode.identity import SiteKey
     from syncnode.replica import DatabaseReplica
@@ -62,6 +65,27 @@ def initialise(settings: "Settings", *, dry_run: bool, progress: Progress) -> In
         database.close()
 
 
+def propose(settings: "Settings", path: "Path", *, progress: Progress) -> None:
+    """Write a preset for the schema of this database, to be edited; changes nothing there.
+
+    Raises:
+        ConfigError: There is such a file already, or the settings do not fit the database.
+    """
+    from syncnode.new_config import write_text
+    from syncnode.schema.inspect import inspect
+    from syncnode.schema.suspicion import proposal
+
+    database = Database(settings.database)
+    try:
+        progress("reading the schema")
+        with database.engine.connect() as connection:
+            tables = settings.tables
+            plan = inspect(connection, tables.only, tables.exclude, tables.rules)
+    finally:
+        database.close()
+    write_text(path, proposal(plan))
+
+
 def _made(
     database: Database,
     settings: "Settings",
@@ -79,7 +103,8 @@ def _made(
         from sqlalchemy import inspect as catalogue_of
 
         check_tables(settings, catalogue_of(connection).get_table_names())
-        plan = inspect(connection, settings.tables.only, settings.tables.exclude)
+        tables = settings.tables
+        plan = inspect(connection, tables.only, tables.exclude, tables.rules)
     if not plan.tables:
         if not plan.excluded:
             raise ConfigError(
@@ -87,7 +112,7 @@ def _made(
                 "tables first, then run `syncnode init` again"
             )
         raise ConfigError("the database has no table that can be replicated:\n" + plan_text(plan))
-    statements = (*sidecar_ddl(plan, database.dialect), *_capture(plan))
+    statements = (*sidecar_ddl(plan, database.dialect), *capture_of(plan))
     warnings = [*plan.warnings, *_advice(database)]
     if identity is None:
         return InitReport(plan_text(plan), statements, tuple(warnings))
@@ -161,8 +186,9 @@ def _identity(settings: "Settings", found: Remains) -> _Identity:
     )
 
 
-def _capture(plan: "SchemaPlan") -> list[str]:
-    return capture_ddl(plan, "sqlite" if plan.dialect == "sqlite" else "mysql")
+def capture_of(plan: "SchemaPlan") -> list[str]:
+    """The statements that make journal, images and triggers."""
+    return capture_ddl(plan, cast("Engine", plan.dialect))
 
 
 def _check_ready(database: Database, settings: "Settings") -> Remains:
@@ -222,10 +248,11 @@ def _install(
                 raise explain(error) or database.dialect.explained(error) from error
         with database.snapshot() as tx:
             progress("giving clocks to the rows that are there")
-            rows = _fill(tx, settings, plan, identity)
+            home = home_text(tx, database, settings.anchor)
+            rows, hlc = _fill(tx, settings, plan, identity, home)
         # The files after the name of the site, by which a second `init` knows them as ours.
         if identity.instead:
-            aside = _put_aside(settings.key)
+            aside = put_aside(settings.key)
         if not identity.kept:
             store_key(settings.key, key.private)
             made.append(settings.key)
@@ -234,7 +261,7 @@ def _install(
             incarnation=identity.incarnation,
             seq=1 if rows else 0,
             lsn=rows,
-            hlc=1,
+            hlc=hlc,
         )
         if not settings.path.exists():
             write_settings(settings.path, settings)
@@ -253,7 +280,7 @@ def _install(
         raise
 
 
-def _put_aside(path: "Path") -> "Path":
+def put_aside(path: "Path") -> "Path":
     """Give a file another name that is free."""
     number = 1
     while (aside := path.with_name(f"{path.name}.old{number}")).exists():
@@ -262,8 +289,13 @@ def _put_aside(path: "Path") -> "Path":
     return aside
 
 
-def _fill(tx: Transaction, settings: "Settings", plan: "SchemaPlan", identity: _Identity) -> int:
-    """The sidecar's first content; returns how many rows stood there before."""
+def _fill(
+    tx: Transaction, settings: "Settings", plan: "SchemaPlan", identity: _Identity, home: str
+) -> tuple[int, int]:
+    """The sidecar's first content; returns how many rows stood there before, and the greatest
+    reading that they bear."""
+    from syncnode.schema.rules import SETTING as RULES
+    from syncnode.schema.rules import digest
     from syncnode.seal import Sealer, groups_text
 
     m, origin = tx.mark, Origin(identity.key.site, identity.incarnation)
@@ -280,6 +312,9 @@ def _fill(tx: Transaction, settings: "Settings", plan: "SchemaPlan", identity: _
             ("groups", groups_text(table.name for table in plan.tables)),
             ("masks", str(mask_count(plan))),
             ("widest_key", str(key_count(plan))),
+            (RULES, digest(settings.tables.rules)),
+            (HOME, home),
+            *([(SEEN, seen(tx))] if tx.dialect.name in FOLLOWED else ()),
         ],
     )
     tx.execute(
@@ -302,13 +337,19 @@ def _fill(tx: Transaction, settings: "Settings", plan: "SchemaPlan", identity: _
     )
     rows = sealer.seal_baseline()
     book.save()
-    return rows
+    return rows, book.hlc
 
 
 def open_replica(
-    settings: "Settings", *, light: bool = False, machine: Machine = THIS_MACHINE
+    settings: "Settings",
+    *,
+    light: bool = False,
+    captured: bool = True,
+    machine: Machine = THIS_MACHINE,
 ) -> "DatabaseReplica":
     """The site of these settings; the caller closes it.
+
+    `captured`: only if all triggers are there.
 
     Raises:
         ConfigError: The key is not the one this database was made a site with, or `[tables]`
@@ -316,22 +357,26 @@ def open_replica(
         StoreError: The database is no site, or lost columns or triggers.
     """
     from syncnode.identity import load_key
+    from syncnode.operations.following import finish_following, follow_schema
     from syncnode.replica import DatabaseReplica
 
     database = Database(settings.database, light=light)
     try:
+        following = follow_schema(database, settings)
         with database.read() as tx:
             plan = load_plan(tx)
             check_tables(settings, check_schema(tx, plan).known)
-            check_triggers(tx, plan)
+            if captured:
+                check_triggers(tx, plan)
             site = tx.value("SELECT value FROM syncnode_setting WHERE name='site'")
+        check_hooks(settings.hooks, [table.name for table in plan.tables])
         key = load_key(settings.key)
         if key.site.hex() != site:
             raise ConfigError(
                 f"{settings.key}: this key belongs to site {site_text(key.site)}, the database "
                 f"to site {site_text(bytes.fromhex(site))}: use the key that `init` made for it"
             )
-        return DatabaseReplica(
+        replica = DatabaseReplica(
             database,
             Anchor(settings.anchor),
             wall_ms=machine.wall_ms,
@@ -341,7 +386,11 @@ def open_replica(
             apply_rows_max=settings.limits.apply_rows_max,
             row_bytes_max=settings.limits.body_bytes_max - MESSAGE_BYTES_BESIDE_ROWS,
             skew_ms_max=settings.limits.skew_ms_max,
+            hooks=settings.hooks,
         )
+        if following is not None:
+            finish_following(replica, following)
+        return replica
     except BaseException:
         database.close()
         raise
@@ -389,5 +438,5 @@ def check_triggers(tx: Transaction, plan: "SchemaPlan") -> None:
         raise StoreError(
             f"triggers of syncnode are missing ({', '.join(missing[:3])}"
             f"{', …' if len(missing) > 3 else ''}): the table was made anew, so changes were not "
-            "captured; run `syncnode uninstall` and `syncnode init` again, and join again"
+            "captured; `syncnode verify --repair` makes them again, and changes of what was missed"
         )

@@ -1,9 +1,10 @@
 """A schema as the engine describes it, before anything is decided.
 
-`sqlite.py` and `mariadb.py` fill these values. They ask the engine's own catalogue in a few
-set-oriented queries and not SQLAlchemy's inspector table by table: that hides what we need
-(generated and hidden columns, shadow tables, storage engines, partial indexes, collations of an
-index, deferred constraints) and takes a query or more for each of hundreds of tables.
+`sqlite.py`, `mariadb.py` and `postgresql.py` fill these values. They ask the engine's own
+catalogue in a few set-oriented queries and not SQLAlchemy's inspector table by table: that hides
+what we need (generated and hidden columns, shadow tables, storage engines, partial indexes,
+collations of an index, deferred constraints) and takes a query or more for each of hundreds of
+tables.
 """
 
 from collections.abc import Sequence
@@ -57,9 +58,10 @@ class Filling:
 
 
 class Catalogue(Protocol):
-    """What the two readers have in common."""
+    """What the readers have in common; fields as in `SchemaPlan`."""
 
     dialect: str
+    namespace: str
 
     @property
     def tables(self) -> Sequence[Table]: ...

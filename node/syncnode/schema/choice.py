@@ -34,8 +34,13 @@ def chosen(
     *,
     only: Sequence[str] | None,
     exclude: Sequence[str],
+    left_out: Mapping[str, str] | None = None,
 ) -> Chosen:
     """Apply `[tables] only` and `exclude`.
+
+    Args:
+        left_out: Reasons of rules by table: these stay out unless `only` names them or needs
+            them, and so does what refers to them.
 
     Raises:
         ConfigError: A name is unknown or cannot take part, or a table that takes part refers to
@@ -45,12 +50,15 @@ def chosen(
     reasons = {excluded.table: excluded.reason for excluded in refused}
     _check_names("only", only or (), by_name, reasons, must_take_part=True)
     _check_names("exclude", exclude, by_name, reasons, must_take_part=False)
-    wanted = set(only) if only is not None else set(by_name) - set(exclude)
+    out = _with_children(left_out or {}, parents(tables)) if only is None else {}
+    wanted = set(only) if only is not None else set(by_name) - set(exclude) - set(out)
     names = _closure(wanted, parents(tables))
     _check_excluded(names, set(exclude), by_name, reasons)
     excluded = [Excluded(name, LISTED) for name in exclude if name in by_name]
     excluded += [
-        Excluded(name, UNLISTED) for name in by_name if name not in names and name not in exclude
+        Excluded(name, out.get(name, UNLISTED))
+        for name in by_name
+        if name not in names and name not in exclude
     ]
     return Chosen(
         names=frozenset(names),
@@ -135,6 +143,24 @@ def _check_excluded(
                 f"[tables] exclude: {key.table} cannot be left out while {name} ({columns}) refers"
                 f" to it; exclude {name} too, or keep {key.table}."
             )
+
+
+def _with_children(left_out: Mapping[str, str], parents: Parents) -> dict[str, str]:
+    """Those tables and what refers to them, each with its reason."""
+    found = {name: reason for name, reason in left_out.items() if name in parents}
+    while True:
+        child = next(
+            (
+                (name, parent)
+                for name, above in parents.items()
+                for parent in above
+                if name not in found and parent in found
+            ),
+            None,
+        )
+        if child is None:
+            return found
+        found[child[0]] = f"refers to {child[1]}, which is left out"
 
 
 def _closure(wanted: set[str], parents: Parents) -> set[str]:

@@ -5,12 +5,23 @@ them fail with the engine's bare words, and what came since is not captured; so 
 for by name, in one look at the catalogue.
 """
 
+import hashlib
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from syncnode.database import Transaction
 from syncnode.schema.plan import LISTED, UNLISTED, SchemaPlan
+from syncnode.schema.rules import SETTING as RULES
+from syncnode.schema.rules import Layers, digest
 
+FOLLOWED = ("sqlite", "mysql")
+"""Engines whose changes the plan follows by itself (`operations/following.py`)."""
+SEEN = "schema_seen"
+"""The setting with what told the schema apart when the plan was last held against it (`seen`)."""
+UNFOLLOWED = "schema_unfollowed"
+"""The setting with sentences on what the plan could not follow, by table, as JSON."""
+FOLLOWS = "`syncnode sync` takes it up, and so does `serve` within a minute"
 AGAIN = "run `syncnode uninstall` and `syncnode init` to take the schema up as it is now"
 NAMED = 5  # in one sentence
 _NOT_THE_APPLICATIONS = ("sqlite_", "syncnode_")
@@ -24,6 +35,10 @@ _COLUMNS = {
     " ON c.TABLE_SCHEMA = t.TABLE_SCHEMA AND c.TABLE_NAME = t.TABLE_NAME"
     " WHERE t.TABLE_SCHEMA = DATABASE() AND t.TABLE_TYPE = 'BASE TABLE'"
     " ORDER BY t.TABLE_NAME, c.ORDINAL_POSITION",
+    "postgresql": "SELECT c.relname, a.attname FROM pg_class c"
+    " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
+    " WHERE c.relnamespace = quote_ident(current_schema())::regnamespace AND c.relkind = 'r'"
+    " AND NOT c.relispartition ORDER BY c.relname, a.attnum",
 }
 
 
@@ -36,12 +51,14 @@ class Drift:
         came: Columns of replicated tables that the plan lacks, by table.
         tables: Tables that the plan knows nothing of.
         known: Every table that is there, or was when `init` came.
+        follows: The plan follows by itself what came.
     """
 
     gone: Mapping[str, tuple[str, ...] | None]
     came: Mapping[str, tuple[str, ...]]
     tables: tuple[str, ...]
     known: frozenset[str]
+    follows: bool = False
 
     @property
     def fault(self) -> str | None:
@@ -61,22 +78,25 @@ class Drift:
             f"it back and run `syncnode sync` to bring out what was written since, or {AGAIN}"
         )
 
-    def notes(self, unasked: Collection[str]) -> list[str]:
+    def notes(self, unasked: Collection[str], problems: Mapping[str, str]) -> list[str]:
         """Sentences on what is not replicated since it came after `init`.
 
-        `unasked`: tables that are to be left alone.
+        `unasked`: tables that are to be left alone. `problems`: see `unfollowed`.
         """
+        what = FOLLOWS if self.follows else AGAIN
         found = [
             f"{table} has a column {_some(columns)} that came after `init` and is not replicated: "
-            f"{AGAIN}"
+            f"{AGAIN if table in self.gone else what}"
             for table, columns in self.came.items()
+            if table not in problems
         ]
-        tables = [name for name in self.tables if name not in unasked]
+        found += problems.values()
+        tables = [name for name in self.tables if name not in unasked and name not in problems]
         if tables:
             one = len(tables) == 1
             found.append(
                 f"{'a table' if one else f'{len(tables)} tables'} came after `init` and "
-                f"{'is' if one else 'are'} not replicated ({_some(tables)}): {AGAIN}"
+                f"{'is' if one else 'are'} not replicated ({_some(tables)}): {what}"
             )
         return found
 
@@ -101,7 +121,28 @@ def drift(tx: Transaction, plan: SchemaPlan) -> Drift:
             came[planned.name] = new
     planned_for = {*plan.by_name, *(excluded.table for excluded in plan.excluded)}
     tables = tuple(name for name in there if name not in planned_for)
-    return Drift(gone, came, tables, frozenset({*there, *planned_for}))
+    follows = tx.dialect.name in FOLLOWED
+    return Drift(gone, came, tables, frozenset({*there, *planned_for}), follows)
+
+
+def seen(tx: Transaction) -> str:
+    """What tells one schema of the application from the next, at the price of one look."""
+    if tx.dialect.name == "sqlite":
+        return str(tx.value("PRAGMA schema_version"))
+    hasher = hashlib.sha256()
+    for line in tx.rows(
+        "SELECT TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COLUMN_DEFAULT, COLUMN_KEY, "
+        "COLLATION_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA=DATABASE() "
+        "AND LEFT(TABLE_NAME, 9)<>'syncnode_' ORDER BY TABLE_NAME, ORDINAL_POSITION"
+    ):
+        hasher.update(repr(line).encode())
+    return hasher.hexdigest()
+
+
+def unfollowed(settings: Mapping[str, str]) -> dict[str, str]:
+    """Sentences on what the plan could not follow, by table."""
+    found: dict[str, str] = json.loads(settings.get(UNFOLLOWED, "{}"))
+    return found
 
 
 def unheeded(plan: SchemaPlan, only: Sequence[str] | None, exclude: Sequence[str]) -> str | None:
@@ -117,7 +158,21 @@ def unheeded(plan: SchemaPlan, only: Sequence[str] | None, exclude: Sequence[str
     names += [name for name, why in excluded.items() if why == LISTED and name not in exclude]
     if not names:
         return None
-    return f"[tables] was changed after `init`, which goes on as it was ({_some(names)}): {AGAIN}"
+    return (
+        f"[tables] was changed after `init`, which goes on as it was ({_some(names)}): `syncnode "
+        "tables enable` takes tables up, `syncnode tables disable` lets go of them"
+    )
+
+
+def ruled_otherwise(settings: Mapping[str, str], rules: Layers) -> str | None:
+    """A sentence on rules that were changed since `init`; None if they were not."""
+    made_by = settings.get(RULES)
+    if made_by is None or made_by == digest(rules):
+        return None
+    return (
+        "the preset or the rules of [tables.NAME] were changed after `init`; they hold for tables "
+        f"that come later, and for the others as they were: {AGAIN}"
+    )
 
 
 def _some(names: Collection[str]) -> str:

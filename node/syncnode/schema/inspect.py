@@ -1,13 +1,16 @@
 """From a database to a plan: reads the catalogue, then decides what travels and how."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from syncnode.schema.catalogue import Catalogue, Table
 from syncnode.schema.choice import chosen, groups_in_order, parents, without_orphans
 from syncnode.schema.plan import Excluded, SchemaPlan, TablePlan
-from syncnode.schema.rowkeys import RowKeyPlan, RowKeys
+from syncnode.schema.rowkeys import RowKeyPlan
+from syncnode.schema.ruled import Ruled, ruled, unique_ruled
+from syncnode.schema.rules import NO_RULES, Layers
+from syncnode.schema.suspicion import suspected, suspicion_text
 from syncproto.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ def inspect(
     database: "Connection | Engine",
     only: Sequence[str] | None = None,
     exclude: Sequence[str] = (),
+    rules: Layers = (),
 ) -> SchemaPlan:
     """What syncnode does with the schema of this database; writes nothing.
 
@@ -26,42 +30,50 @@ def inspect(
     uuid column without unique index), the rows are counted.
 
     Raises:
-        ConfigError: A name in `only` or `exclude` is unknown, or an excluded table is needed;
-            or the engine is none that we know.
+        ConfigError: A name in `only`, `exclude` or a rule is unknown, or an excluded table is
+            needed; or the engine is none that we know.
     """
     from sqlalchemy import Engine
 
     if isinstance(database, Engine):
         with database.connect() as connection:
-            return inspect(connection, only, exclude)
-    return planned(_catalogue(database), only, exclude)
+            return inspect(connection, only, exclude, rules)
+    return planned(_catalogue(database), only, exclude, rules)
 
 
-def planned(catalogue: Catalogue, only: Sequence[str] | None, exclude: Sequence[str]) -> SchemaPlan:
+def planned(
+    catalogue: Catalogue, only: Sequence[str] | None, exclude: Sequence[str], rules: Layers = ()
+) -> SchemaPlan:
     """The plan for what the catalogue holds."""
+    under = ruled(catalogue, rules)
     unfit = [*catalogue.refused, *_unfit(catalogue)]
     names = {excluded.table for excluded in unfit}
     fit, refused = without_orphans(
-        [table for table in catalogue.tables if table.name not in names], unfit
+        [table for table in under.tables if table.name not in names], unfit
     )
-    choice = chosen(fit, refused, only=only, exclude=exclude)
+    choice = chosen(fit, refused, only=only, exclude=exclude, left_out=under.left_out)
     tables = {table.name: table for table in fit if table.name in choice.names}
     order, cyclic = groups_in_order(tables, parents(tables.values()))
     numbers = {name: number for number, name in enumerate(sorted(tables), start=1)}
-    row_keys = RowKeys(catalogue)
+    row_keys = under.row_keys
     plans = []
-    warnings = list(catalogue.warnings)
+    warnings = [*catalogue.warnings, *under.notes]
     for name in order:
         key = row_keys.plan(tables[name])
-        plans.append(_table_plan(tables[name], key, row_keys, numbers[name], name in cyclic))
+        plans.append(_table_plan(tables[name], key, under, numbers[name], name in cyclic))
         warnings += row_keys.warnings.get(name, [])
+        warnings += _untranslated(under, name, frozenset(tables))
         warnings += _told_apart(catalogue, tables[name], key)
+    suspicions = tuple(suspected([tables[name] for name in order], row_keys, under.rules))
+    warnings += suspicion_text(suspicions)
     return SchemaPlan(
         dialect=catalogue.dialect,
+        namespace=catalogue.namespace,
         tables=tuple(plans),
         excluded=tuple(sorted([*refused, *choice.excluded], key=lambda excluded: excluded.table)),
         taken_along=choice.taken_along,
         warnings=tuple(warnings),
+        suspected=suspicions,
     )
 
 
@@ -75,7 +87,13 @@ def _catalogue(connection: "Connection") -> Catalogue:
         from syncnode.schema.mariadb import MariadbCatalogue
 
         return MariadbCatalogue(connection)
-    raise ConfigError(f"{dialect} is no database that syncnode knows: SQLite, MariaDB and MySQL.")
+    if dialect == "postgresql":
+        from syncnode.schema.postgresql import PostgresqlCatalogue
+
+        return PostgresqlCatalogue(connection)
+    raise ConfigError(
+        f"{dialect} is no database that syncnode knows: SQLite, MariaDB, MySQL and PostgreSQL."
+    )
 
 
 def _unfit(catalogue: Catalogue) -> list[Excluded]:
@@ -98,11 +116,13 @@ def _unfit(catalogue: Catalogue) -> list[Excluded]:
 
 
 def _table_plan(
-    table: Table, key: RowKeyPlan, row_keys: RowKeys, number: int, in_cycle: bool
+    table: Table, key: RowKeyPlan, under: Ruled, number: int, in_cycle: bool
 ) -> TablePlan:
     columns = []
+    rules = under.rules.get(table.name, NO_RULES)
+    conditions = under.conditions.get(table.name, {})
     for column in table.columns:
-        reference = row_keys.reference(table.name, column.name)
+        reference = under.row_keys.reference(table.name, column.name)
         if column.name == key.local_key:
             reference = None
         columns.append(
@@ -110,6 +130,7 @@ def _table_plan(
                 column,
                 reference=reference,
                 default_zero=column.default_zero and reference is not None,
+                conditional=conditions.get(column.name),
             )
         )
     return TablePlan(
@@ -121,7 +142,9 @@ def _table_plan(
         columns=tuple(columns),
         foreign_keys=table.foreign_keys,
         unique_keys=tuple(
-            unique for unique in table.unique_keys if unique.columns != key.primary_key
+            unique
+            for unique in unique_ruled(table.unique_keys, table, rules)
+            if unique.columns != key.primary_key
         ),
         local_key=key.local_key,
         autoincrement=table.autoincrement,
@@ -131,7 +154,20 @@ def _table_plan(
         engine=table.engine,
         charset=table.charset,
         collation=table.collation,
+        deletes=rules.deletes or "update-revives",
+        modified=under.modified[table.name],
+        local_rows=tuple(sorted(rules.local.items())),
     )
+
+
+def _untranslated(under: Ruled, name: str, tables: Collection[str]) -> list[str]:
+    """References by condition to tables that do not take part."""
+    return [
+        f"{name}.{column} may hold local numbers of {', '.join(left)}, which is not replicated:"
+        " such a value is held back at other sites"
+        for column, condition in under.conditions.get(name, {}).items()
+        if (left := sorted(condition.targets - set(tables)))
+    ]
 
 
 def _told_apart(catalogue: Catalogue, table: Table, key: RowKeyPlan) -> list[str]:

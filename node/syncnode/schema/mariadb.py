@@ -52,6 +52,7 @@ class MariadbCatalogue:
     """
 
     dialect = "mysql"
+    namespace = ""
 
     def __init__(self, connection: "Connection") -> None:
         self._connection = connection

@@ -27,6 +27,9 @@ ColumnKind = Literal[
 """How a column's values look on the wire: `single` is a four-byte float, `any` a SQLite column
 without a usable declared type, whose values travel as they are."""
 
+MODIFIED = ("date_changed", "updated_at", "modified_at", "date_created", "created_at")
+"""Where nothing says otherwise, `TablePlan.modified`: columns of dates and times of these names."""
+
 KeyKind = Literal["uuid", "shared", "composite", "natural", "random", "none"]
 """Where the row key comes from: a unique uuid column; the parent whose key is this table's
 primary key; the translated columns of the primary key; a text or assigned number; drawn at
@@ -41,12 +44,39 @@ DeleteRule = Literal["update-revives", "delete-wins"]
 
 
 @dataclass(frozen=True, slots=True)
+class Conditional:
+    """When a column that no foreign key holds is the local key of another row.
+
+    As a number or as text; whatever is not all digits is a plain value.
+
+    Attributes:
+        by: The column of the same table that leads to the row that decides; None: each row
+            decides for itself.
+        decider: The table of the row that decides.
+        decider_key: The column of `decider` that `by` holds.
+        column: The column of that row that decides.
+        tables: What may stand in it, with the table whose local key the digits are then.
+    """
+
+    by: str | None
+    decider: str
+    decider_key: str
+    column: str
+    tables: tuple[tuple[str, str], ...]
+
+    @property
+    def targets(self) -> frozenset[str]:
+        return frozenset(table for _, table in self.tables)
+
+
+@dataclass(frozen=True, slots=True)
 class ColumnPlan:
     """One column as the engine declares it.
 
     Attributes:
         reference: The table whose local integer key this column holds, after following foreign
             keys to the end (patient.patient_id refers to person); None: the value itself travels.
+        conditional: When the value is a local key, and of which table.
         size: Characters of a CHAR or VARCHAR, bytes of an integer or binary type, bits of a bit
             type; None where the engine sets no limit.
         octets: Greatest length in bytes of a text or binary type on MariaDB.
@@ -76,6 +106,7 @@ class ColumnPlan:
     charset: str | None = None
     collation: str | None = None
     declared: str = ""
+    conditional: Conditional | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +117,7 @@ class ForeignKey:
         on_delete, on_update: In upper case, "NO ACTION" where nothing is declared.
         deferrable: Checked at the end of the transaction without being asked (SQLite's DEFERRABLE
             INITIALLY DEFERRED).
+        declared: Not the catalogue but `[tables.x] references` has it, and no engine checks it.
     """
 
     columns: tuple[str, ...]
@@ -95,6 +127,7 @@ class ForeignKey:
     on_update: str = "NO ACTION"
     deferrable: bool = False
     name: str = ""
+    declared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +167,14 @@ class TablePlan:
         primary_key: The columns that name a row in this database. Where a table declares none, a
             unique key over NOT NULL columns serves; empty only for key kind none.
         local_key: The integer column that means nothing elsewhere and never travels, if any.
-        autoincrement: SQLite's AUTOINCREMENT or MariaDB's AUTO_INCREMENT is declared.
+        autoincrement: SQLite's AUTOINCREMENT, MariaDB's AUTO_INCREMENT, or an identity or serial
+            column of PostgreSQL is declared.
         in_cycle: Parents and children cannot be put in an order (self-references do not count).
         rowid: SQLite: a name of the hidden row number that no column takes; None without rowid.
         deletes: What an edit elsewhere does to a row deleted here.
         modified: Columns in which the application says when it last changed a row, the surest
             first; of a row the first that is not NULL counts.
+        local_rows: Columns of the row key, with the values whose rows stay at this site.
         engine, charset, collation: MariaDB only.
     """
 
@@ -161,6 +196,7 @@ class TablePlan:
     collation: str | None = None
     deletes: DeleteRule = "update-revives"
     modified: tuple[str, ...] = ()
+    local_rows: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def column(self, name: str) -> ColumnPlan:
         """The column of that name.
@@ -202,6 +238,7 @@ class TablePlan:
 
 
 # Of tables that were left out by choice.
+DISABLED = "disabled by `syncnode tables disable`"
 LISTED = "listed in [tables] exclude"
 UNLISTED = "not among the tables of [tables] only, nor referred to by them"
 
@@ -215,13 +252,24 @@ class Excluded:
 
 
 @dataclass(frozen=True, slots=True)
+class Suspected:
+    """A column that looks like a local number of another table, and is not translated."""
+
+    table: str
+    column: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
 class SchemaPlan:
     """All replicated tables, parents before children as far as cycles allow.
 
     Attributes:
-        dialect: "sqlite" or "mysql" (MariaDB and MySQL).
+        dialect: "sqlite", "mysql" (MariaDB and MySQL) or "postgresql".
         taken_along: Tables that the choice did not name but that those named refer to.
         warnings: Sentences for the operator: what is guessed, what cannot work.
+        suspected: References that nobody has declared.
+        namespace: PostgreSQL: the schema in which tables and sidecar stand; "" elsewhere.
     """
 
     dialect: str
@@ -229,6 +277,8 @@ class SchemaPlan:
     excluded: tuple[Excluded, ...] = ()
     taken_along: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    suspected: tuple[Suspected, ...] = ()
+    namespace: str = ""
 
     def __iter__(self) -> Iterator[TablePlan]:
         return iter(self.tables)
@@ -262,6 +312,8 @@ class SchemaPlan:
             excluded=tuple(Excluded(**excluded) for excluded in fields["excluded"]),
             taken_along=tuple(fields["taken_along"]),
             warnings=tuple(fields["warnings"]),
+            suspected=tuple(Suspected(**one) for one in fields.get("suspected", ())),
+            namespace=fields.get("namespace", ""),
         )
 
 
@@ -271,10 +323,20 @@ def _dumped(fields: Mapping[str, Any]) -> str:
 
 def _table(fields: Mapping[str, Any]) -> TablePlan:
     plain: dict[str, Any] = _tuples(fields)
-    plain["columns"] = tuple(ColumnPlan(**column) for column in fields["columns"])
+    plain["columns"] = tuple(_column(column) for column in fields["columns"])
     plain["foreign_keys"] = tuple(ForeignKey(**_tuples(key)) for key in fields["foreign_keys"])
     plain["unique_keys"] = tuple(UniqueKey(**_tuples(key)) for key in fields["unique_keys"])
+    local_rows = fields.get("local_rows", ())
+    plain["local_rows"] = tuple((name, tuple(values)) for name, values in local_rows)
     return TablePlan(**plain)
+
+
+def _column(fields: Mapping[str, Any]) -> ColumnPlan:
+    plain = dict(fields)
+    if condition := fields.get("conditional"):
+        tables = tuple((said, table) for said, table in condition["tables"])
+        plain["conditional"] = Conditional(**{**condition, "tables": tables})
+    return ColumnPlan(**plain)
 
 
 def _tuples(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from syncnode.schema.plan import ColumnPlan, KeyKind
 UUID_NAMES = ("uuid", "guid")
 UUID_CHARACTERS_MIN = 32  # hexadecimal digits without dashes
 UUID_BYTES = 16
-_INTEGERS = ("integer", "unsigned")
+INTEGERS = ("integer", "unsigned")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,20 +28,37 @@ class RowKeyPlan:
 
 
 class RowKeys:
-    """The decisions for all tables of a catalogue; `warnings` says what was passed over and why."""
+    """The decisions for all tables of a catalogue; `warnings` says what was passed over and why.
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    Args:
+        declared: Row keys that people have declared, by table.
+    """
+
+    def __init__(
+        self, catalogue: Catalogue, declared: Mapping[str, tuple[str, ...]] | None = None
+    ) -> None:
         self._catalogue = catalogue
+        self._declared = declared or {}
         self._tables: Mapping[str, Table] = {table.name: table for table in catalogue.tables}
         self.warnings: dict[str, list[str]] = {}
         self._uuids: dict[str, str | None] = {}
+        self._plans: dict[str, RowKeyPlan] = {}
 
     def reference(self, table: str, column: str) -> str | None:
         """The table whose local integer key the column holds, by following foreign keys."""
         return self._root(table, column, ())
 
     def plan(self, table: Table) -> RowKeyPlan:
+        """What names the rows of the table; decided once."""
+        found = self._plans.get(table.name)
+        if found is None:
+            found = self._plans[table.name] = self._plan(table)
+        return found
+
+    def _plan(self, table: Table) -> RowKeyPlan:
         primary_key = table.primary_key or _substitute(table)
+        if declared := self._declared.get(table.name):
+            return self._as_declared(table, primary_key, declared)
         if not primary_key:
             travelling = sorted(column.name for column in table.columns if not column.generated)
             return RowKeyPlan("none", (), tuple(travelling))
@@ -49,7 +66,7 @@ class RowKeys:
             return self._several(table, primary_key)
         (name,) = primary_key
         column = table.column(name)
-        if column.kind in _INTEGERS:
+        if column.kind in INTEGERS:
             if self._leads_away(table, name):
                 shared = self.reference(table.name, name) is not None
                 return RowKeyPlan("shared" if shared else "natural", primary_key, primary_key)
@@ -62,6 +79,15 @@ class RowKeys:
             return RowKeyPlan("shared", primary_key, primary_key)
         is_uuid = any(candidate.name == name for candidate in _uuid_candidates(table))
         return RowKeyPlan("uuid" if is_uuid else "natural", primary_key, primary_key)
+
+    def _as_declared(
+        self, table: Table, primary_key: tuple[str, ...], declared: tuple[str, ...]
+    ) -> RowKeyPlan:
+        local = primary_key[0] if self._is_local(table.name, primary_key[0]) else None
+        if len(declared) > 1 or self.reference(table.name, declared[0]) is not None:
+            return RowKeyPlan("composite", primary_key, tuple(sorted(declared)), local)
+        is_uuid = any(column.name == declared[0] for column in _uuid_candidates(table))
+        return RowKeyPlan("uuid" if is_uuid else "natural", primary_key, declared, local)
 
     def _several(self, table: Table, primary_key: tuple[str, ...]) -> RowKeyPlan:
         counter = next((name for name in primary_key if table.column(name).automatic), None)
@@ -103,8 +129,14 @@ class RowKeys:
         """The column is a primary key whose numbers mean nothing elsewhere."""
         found = self._tables[table]
         primary_key = found.primary_key or _substitute(found)
-        if primary_key != (column,) or found.column(column).kind not in _INTEGERS:
+        if primary_key != (column,) or found.column(column).kind not in INTEGERS:
             return False
+        declared = self._declared.get(table)
+        if declared is not None:
+            # What is named otherwise has numbers that mean nothing elsewhere.
+            return column not in declared and not any(
+                column in key.columns and key.table != table for key in found.foreign_keys
+            )
         return found.column(column).automatic or self._uuid(found) is not None
 
     def _uuid(self, table: Table) -> str | None:

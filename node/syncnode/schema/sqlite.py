@@ -59,6 +59,7 @@ class SqliteCatalogue:
     """
 
     dialect = "sqlite"
+    namespace = ""
 
     def __init__(self, connection: "Connection") -> None:
         self._connection = connection

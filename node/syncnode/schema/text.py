@@ -3,10 +3,10 @@
 from collections import defaultdict
 from collections.abc import Iterator
 
-from syncnode.schema.plan import SchemaPlan, TablePlan
+from syncnode.schema.plan import ColumnPlan, SchemaPlan, TablePlan
 
 WIDTH = 100  # of a terminal; long lists of names are wrapped to it
-_ENGINES = {"sqlite": "SQLite", "mysql": "MariaDB or MySQL"}
+_ENGINES = {"sqlite": "SQLite", "mysql": "MariaDB or MySQL", "postgresql": "PostgreSQL"}
 
 
 def plan_text(plan: SchemaPlan) -> str:
@@ -62,14 +62,27 @@ def _table_lines(table: TablePlan, *, taken_along: bool) -> Iterator[str]:
     references = list(_references(table))
     if references:
         yield from _wrapped(", ".join(references), first="  references  ", rest=" " * 14)
+    for column in table.columns:
+        if column.conditional:
+            yield from _wrapped(_conditional_text(column), first="  by content  ", rest=" " * 14)
+    for name, kept in table.local_rows:
+        yield from _wrapped(
+            f"rows whose {name} is {', '.join(kept)}", first="  stay here   ", rest=" " * 14
+        )
     values = [column.name for column in table.travelling if not column.reference]
     if values:
         yield from _wrapped(", ".join(values), first="  values      ", rest=" " * 14)
     for unique in table.unique_keys:
         if unique.columns != table.key_columns:
-            yield f"  unique      {', '.join(unique.columns) or unique.name}" + (
-                "" if unique.plain else " (in part: only this database checks it)"
+            yield (
+                f"  unique      {', '.join(unique.columns) or unique.name}"
+                + ("" if unique.plain else " (in part: only this database checks it)")
+                + ("" if unique.rule == "rename" else f": {unique.rule}")
             )
+    if table.deletes != "update-revives":
+        yield f"  deletes     {table.deletes}"
+    if table.modified:
+        yield from _wrapped(", ".join(table.modified), first="  modified    ", rest=" " * 14)
     generated = [column.name for column in table.columns if column.generated]
     if generated:
         yield from _wrapped(", ".join(generated), first="  computed    ", rest=" " * 14)
@@ -82,11 +95,22 @@ def _references(table: TablePlan) -> Iterator[str]:
         shown = f"{columns if len(key.columns) == 1 else f'({columns})'} > {key.table}"
         owners = {table.references.get(name) for name in key.columns}
         if owners == {None}:
-            yield f"{shown} (by value)"
+            remark = "by value"
         elif owners == {key.table} or None in owners:
-            yield shown
+            remark = ""
         else:
-            yield f"{shown} (as {', '.join(sorted(map(str, owners)))})"
+            remark = f"as {', '.join(sorted(map(str, owners)))}"
+        remarks = [remark, "declared" if key.declared else ""]
+        told = ", ".join(one for one in remarks if one)
+        yield f"{shown} ({told})" if told else shown
+
+
+def _conditional_text(column: ColumnPlan) -> str:
+    condition = column.conditional
+    assert condition is not None, "the caller asked"
+    where = condition.column if condition.by is None else f"{condition.decider}.{condition.column}"
+    means = ", ".join(sorted(condition.targets))
+    return f"{column.name} is a local number of {means} where {where} says so"
 
 
 def _excluded_lines(plan: SchemaPlan) -> Iterator[str]:

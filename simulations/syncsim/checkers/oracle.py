@@ -16,7 +16,8 @@ class Expected:
 
     Attributes:
         cells: For each column the greatest write.
-        alive: Some of those writes was seen by no deleter of the row.
+        alive: Some of those writes was seen by no deleter of the row; and of the deletes that win
+            each was seen by somebody who wrote the row again, or deleted it once more.
     """
 
     cells: Mapping[str, Write]
@@ -27,15 +28,31 @@ def expected(writes: Sequence[Write]) -> Expected:
     """A row of which exactly these writes have been seen."""
     cells: dict[str, Write] = {}
     deleted: RowWrites = 0
+    over: RowWrites = 0  # what somebody had seen who wrote later
+    winning = {write.nth: write for write in writes if write.wins}
     for write in writes:
+        over |= write.saw
         if write.values is None:
             deleted |= write.saw
             continue
+        if winning and _takes_back(write, winning, writes):
+            deleted |= write.saw
         for column in write.values:
             best = cells.get(column)
             if best is None or _order(best) < _order(write):
                 cells[column] = write
-    return Expected(cells, any(not deleted >> write.nth & 1 for write in cells.values()))
+    killed = any(not over >> nth & 1 for nth in winning)
+    unseen = any(not deleted >> write.nth & 1 for write in cells.values())
+    return Expected(cells, unseen and not killed)
+
+
+def _takes_back(write: Write, winning: Mapping[int, Write], writes: Sequence[Write]) -> bool:
+    """It was written over a delete that wins, which stood for its author: then what he had seen
+    of the row is gone with that delete."""
+    seen = [other for other in writes if write.saw >> other.nth & 1]
+    return any(
+        write.saw >> nth & 1 and not any(other.saw >> nth & 1 for other in seen) for nth in winning
+    )
 
 
 def check(ending: Ending) -> None:

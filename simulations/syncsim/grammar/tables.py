@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from syncnode.toml_reader import meant, shown
-from syncnode.topology import DIRECTIONS, EVERY_TABLE, TableChoice, table_choice
+from syncnode.topology import DIRECTIONS, TableChoice, table_choice
 from syncsim.grammar.keys import Keys
 from syncsim.grammar.later import refuse_later
 from syncsim.schema import TABLES
@@ -21,13 +21,21 @@ def tables_of_all(root: Keys) -> tuple[str, ...] | None:
     return chosen(table, choice)
 
 
+def where_deletes_win(root: Keys) -> tuple[str, ...]:
+    """The tables of `[tables.NAME] deletes = "delete-wins"`, by name."""
+    rules_by_name = sorted(root.table("tables").tables())
+    return tuple(
+        name for name, rules in rules_by_name if rules.text("deletes", example="") == "delete-wins"
+    )
+
+
 def chosen(table: Keys, choice: TableChoice) -> tuple[str, ...] | None:
     """The tables that `only` and `exclude` leave, with what they refer to; None for all."""
     for key, names in (("only", choice.only or ()), ("exclude", choice.exclude)):
         for index, name in enumerate(names):
             if name not in TABLES:
                 table.fault((key, index), _no_table(name))
-    if choice == EVERY_TABLE:
+    if choice.only is None and not choice.exclude:
         return None
     wanted = set(TABLES if choice.only is None else choice.only) - set(choice.exclude)
     if choice.only is not None:

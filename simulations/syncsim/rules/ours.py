@@ -79,6 +79,7 @@ class OurMember:
             wall_ms=lambda: setting.wall_ms(number),
             nonce=lambda: setting.nonce(number),
             rows_max=setting.scenario.gossip.rows_max,
+            delete_wins=setting.scenario.delete_wins,
         )
         self.record = RecordedSite(MemorySubject(replica), origin, setting.history)
 

@@ -10,6 +10,7 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from syncnode.identity import NETWORK_BYTES, SiteKey, store_key
 from syncnode.new_config import new_settings
 from syncnode.operations.site import initialise
 from syncnode.replica import DatabaseReplica
+from syncnode.schema.plan import SchemaPlan
 from syncproto.delta import Chunk
 from syncproto.frontier import Frontier, VersionVector
 from syncsim.schema import statements
@@ -44,8 +46,11 @@ def new_folder() -> tempfile.TemporaryDirectory[str]:
 
 
 @lru_cache
-def empty_database(tables: Tables) -> bytes:
-    """The file of a new site that keeps these tables, and holds no rows."""
+def empty_database(tables: Tables, delete_wins: tuple[str, ...] = ()) -> bytes:
+    """The file of a new site that keeps these tables, and holds no rows.
+
+    `delete_wins`: Tables in which a delete wins over edits that its author had not seen.
+    """
     with new_folder() as folder:
         path = Path(folder, "site.db")
         connection = sqlite3.connect(path, isolation_level=None)
@@ -60,9 +65,27 @@ def empty_database(tables: Tables) -> bytes:
             environment={},
         )
         initialise(settings, dry_run=False, progress=lambda _text: None)
+        if delete_wins:
+            _let_deletes_win(connection, delete_wins)
         content: bytes = connection.serialize()
         connection.close()
     return content
+
+
+def _let_deletes_win(connection: sqlite3.Connection, tables: tuple[str, ...]) -> None:
+    """As a preset would have said it to `init`."""
+    (text,) = connection.execute(
+        "SELECT value FROM syncnode_setting WHERE name = 'plan'"
+    ).fetchone()
+    plan = SchemaPlan.from_json(text)
+    changed = tuple(
+        replace(table, deletes="delete-wins") if table.name in tables else table
+        for table in plan.tables
+    )
+    connection.execute(
+        "UPDATE syncnode_setting SET value = ? WHERE name = 'plan'",
+        (replace(plan, tables=changed).to_json(),),
+    )
 
 
 def make_site(settings: Settings, content: bytes, secret: bytes) -> SiteKey:
@@ -112,13 +135,14 @@ def database_path(settings: Settings) -> Path:
 
 def filled_database(
     tables: Tables,
+    delete_wins: tuple[str, ...],
     folder: Path,
     chunks: Sequence[Chunk],
     wall_ms: Callable[[], int],
 ) -> bytes:
     """The file of a site that keeps these tables and has taken a delta in."""
     path = folder / "filled.db"
-    put_file(path, empty_database(tables))
+    put_file(path, empty_database(tables, delete_wins))
     replica = DatabaseReplica(Database(f"sqlite:///{path}"), None, wall_ms=wall_ms, nonce=_no_nonce)
     for chunk in chunks:
         replica.receive(chunk)

@@ -71,7 +71,7 @@ class World:
             )
         self.scenario = scenario
         self.seed = seed
-        self.history = History()
+        self.history = History(delete_wins=scenario.delete_wins)
         self.network = Network(scenario, seed)
         self.counts: Counter[str] = Counter()
         self.sites: list[Site] = []
@@ -201,7 +201,7 @@ class World:
     def _found(self) -> None:
         """Make every site, with the rows that all of them hold from the start."""
         scenario = self.scenario
-        first = self._born(0, birth.empty_database(scenario.sites[0].tables))
+        first = self._born(0, birth.empty_database(scenario.sites[0].tables, scenario.delete_wins))
         self.sites.append(first)
         first.execute(shared_statements(scenario))
         first.tally.writes = 0
@@ -215,7 +215,7 @@ class World:
                     first.subject.replica, [*(tables if tables is not None else TABLES)]
                 )
                 contents[tables] = birth.filled_database(
-                    tables, self._folder, chunks, first.machine.wall_ms
+                    tables, scenario.delete_wins, self._folder, chunks, first.machine.wall_ms
                 )
             site = self._born(number, contents[tables])
             self.sites.append(site)

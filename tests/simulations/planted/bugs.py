@@ -42,6 +42,7 @@ MEMORY = "protocol/syncproto/memory.py"
 GREATER_STAMP = "of two writes of a cell the greater stamp stays"
 ON_RECORD = "what gives way is on record, with both authors (A13)"
 SEEN_ONLY = "a delete undoes what its author had seen, and nothing else (B1)"
+WINS = "where deletes win only who knew of one brings the row back"
 ABOVE_SEEN = "a write is stamped above all that its author had seen in the row (A10)"
 FRONTIER_TRUE = "a frontier claims what is here, and nothing else"
 DIGEST = "two digests are equal exactly when the frontiers are"
@@ -103,6 +104,26 @@ BUGS = (
         "lost-writes", 16,
     ),
     Bug(
+        "an edit that a delete kills is on no record", ON_RECORD, MERGE,
+        "if had_seen(stamp):", "if stamp:",
+        "lost-writes", 26,
+    ),
+    Bug(
+        "an edit brings back what a delete had won", WINS, ROW,
+        "        if self.delete.wins:\n            return False\n", "",
+        "oracle", 26,
+    ),
+    Bug(
+        "who writes a row again does not take back that it was deleted", WINS, ROW,
+        "if delete is not None and delete.wins:", "if delete is not None and not stamp:",
+        "oracle", 4,
+    ),
+    Bug(
+        "a delete that wins is one that does not after it met another", WINS, MERGE,
+        "(one.wins | other.wins).intersection(stamps)", "(one.wins & other.wins)",
+        "state", 26,
+    ),
+    Bug(
         "of two deletes the last arrival wins", SEEN_ONLY, MERGE,
         "        return one or other\n",
         "        return one or other\n    if one != other:\n        return other\n",
@@ -143,7 +164,7 @@ BUGS = (
         "a delete forgets the edits of its own changeset", SEEN_ONLY, ROW,
         "(mine.seq, mine.hlc) > (stamp.seq, stamp.hlc)",
         "mine.seq > stamp.seq",
-        "oracle", 36,
+        "oracle", 5,
     ),
     Bug(
         "a union takes what it was given last", SEEN_ONLY, ROW,
