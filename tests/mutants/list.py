@@ -44,6 +44,7 @@ NODE_READING = "node/syncnode/reading.py"
 HIDDEN = "node/syncnode/hidden.py"
 UNIQUENESS = "protocol/syncproto/uniqueness.py"
 CLASHES = "node/syncnode/clashes.py"
+LADDER = "node/syncnode/ladder.py"
 POSTGRESQL = "node/syncnode/dialects/postgresql.py"
 
 SEEDS = "tests/protocol/test_seeds.py::test_any_run_converges_and_loses_nothing"
@@ -470,7 +471,7 @@ MUTANTS = (
         "[sqlite-sqlite]",
     ),
     Mutant(
-        "SQLite apply: a row renamed in case alone waits for its old name", "node/syncnode/ladder.py",
+        "SQLite apply: a row renamed in case alone waits for its old name", LADDER,
         "found = [Step(unique, None) for unique in _names_for_one(table)]", "found = []",
         "tests/node/test_row_names.py"
         "::test_a_name_that_changes_in_case_alone_changes_under_its_children[sqlite-sqlite]",

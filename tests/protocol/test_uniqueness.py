@@ -39,9 +39,7 @@ def test_a_claim_is_as_old_as_the_latest_cell_of_its_value():
         "locale": Cell(Stamp(12, THERE, 1), "en"),
         "note": Cell(Stamp(99, THERE, 2), "x"),
     }
-    assert claim(key(1), Row(cells), ["word", "locale"]) == Claim(
-        key(1), True, Stamp(12, THERE, 1)
-    )
+    assert claim(key(1), Row(cells), ["word", "locale"]) == Claim(key(1), True, Stamp(12, THERE, 1))
     dead = Row(cells, Delete((Stamp(100, HERE, 2),), {THERE: 2}))
     assert not claim(key(1), dead, ["word"]).alive
 

@@ -84,12 +84,13 @@ def follow_schema(database: "Database", settings: "Settings") -> Following | Non
     What waits for the new plan is for `finish_following`.
 
     Raises:
-        StoreError: As `follow`.
+        StoreError: As `follow`, or the database is no site.
     """
     with database.read() as tx:
+        before = load_plan(tx)
         if not behind(tx):
             return None
-        now, before = seen(tx), load_plan(tx)
+        now = seen(tx)
         found = drift(tx, before)
     from sqlalchemy import inspect as catalogue_of
 
