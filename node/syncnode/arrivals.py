@@ -142,6 +142,7 @@ class Arrivals(Revivals):
                 and not self._hidden.some_aside(table.number)
                 and bool(block.columns)
                 and not table.plan.local_rows
+                and table.name not in self._filters
                 and all(name in table.place for name in block.columns)
                 and all(table.may_refer(name, block.references[name]) for name in by_content)
                 and dict(block.references)
@@ -564,6 +565,7 @@ class Arrivals(Revivals):
         """
         if (
             table.plan.key_kind == "none"
+            or table.name in self._filters
             or self._hidden.some(table.number)
             or self._hidden.some_aside(table.number)
             or self._parents_held(table)

@@ -20,6 +20,9 @@
     [tables.visit]                              # rules of a table: schema/rule_files.py
     references.place_id = "place"
 
+    [filters]                                   # what is shown instead: filters.py
+    person = ["without_phone"]
+
     [hooks.search]                              # whom to tell what arrived: hook_settings.py
     after_apply = ["/usr/local/bin/reindex"]
 
@@ -41,6 +44,7 @@ from syncnode.database_url import (
     database_fault,
     without_password,
 )
+from syncnode.filters import read_filters
 from syncnode.hook_settings import Hook, read_hooks
 from syncnode.toml_reader import Document, Table, meant, shown
 from syncnode.topology import (
@@ -114,6 +118,7 @@ class Settings:
         tables: Which tables take part.
         every_ms: How often the site calls its peers.
         hooks: Whom to tell what was applied.
+        filters: Names of filters by table.
     """
 
     path: Path
@@ -129,6 +134,7 @@ class Settings:
     every_ms: int = EVERY_MS
     database_given: bool = True
     hooks: tuple[Hook, ...] = ()
+    filters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def url(self) -> str | None:
@@ -225,6 +231,7 @@ def _settings(document: Document, environment: Mapping[str, str]) -> Settings | 
     calls_every_ms = every_ms(root)
     limits = _limits(root.table("limits"))
     hooks = read_hooks(root.table("hooks"))
+    filters = read_filters(root.table("filters"))
     tables_table = root.table("tables")
     tables = table_choice(tables_table)
     tables_table.refuse_unknown()
@@ -248,6 +255,7 @@ def _settings(document: Document, environment: Mapping[str, str]) -> Settings | 
         tables=tables,
         limits=limits,
         hooks=hooks,
+        filters=filters,
     )
     settings, faults = within_network(settings)
     for place, text in faults:

@@ -177,8 +177,7 @@ class HiddenRows:
             RowKey(bytes(key))
             for (key,) in self._tx.rows(
                 f"SELECT row_key FROM syncnode_row WHERE tbl={self._mark} AND aside=0 AND "
-                "(place='merged' OR (place='altered' AND reason NOT IN ('merged', "
-                f"'{UNKNOWN_COLUMN}')) "
+                "(place='merged' OR (place='altered' AND reason IN ('unique clash', 'held')) "
                 f"OR (place='parked' AND reason='unique clash')) ORDER BY lsn LIMIT {limit}",
                 (table,),
             )

@@ -73,6 +73,8 @@ class Merging(Withdrawals):
         if winner.shown is not None:
             return True
         values: dict[str, Any] = {}
+        if self._dress(table, winner) is not None:
+            return False
         row = winner.displayed
         if (
             not row.cells.keys() <= table.place.keys()

@@ -15,6 +15,7 @@ from syncnode.apply import Applier
 from syncnode.database import Database, Transaction
 from syncnode.dialects.base import Mode
 from syncnode.dismissals import OPEN
+from syncnode.filters import Filters
 from syncnode.hidden import HELD, PARKED, STATE_HERE, HiddenRows
 from syncnode.home import HOME, home_text
 from syncnode.hook_queue import note_applied
@@ -82,6 +83,7 @@ class DatabaseReplica:
         row_bytes_max: Encoded, above which a row stays here: peers refuse a longer message.
         skew_ms_max: How far in the future a stamp may be.
         hooks: Whom to tell what was applied.
+        filters: What is shown instead of what arrives.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class DatabaseReplica:
         skew_ms_max: int = SKEW_MS_MAX,
         rows_first: int = ROWS_FIRST,
         hooks: Sequence[Hook] = (),
+        filters: Filters | None = None,
     ) -> None:
         self.database = database
         self._anchor = anchor
@@ -109,6 +112,7 @@ class DatabaseReplica:
         self._row_bytes_max = row_bytes_max
         self._skew_ms_max = skew_ms_max
         self._hooks = hooks
+        self._filters = filters or Filters({})
         self._rows_next = rows_first
         # What peers told this process. What an earlier one was told is not asked again: if the
         # whole machine was put back meanwhile, they know numbers of ours that we use once more,
@@ -708,6 +712,7 @@ class DatabaseReplica:
             limit=latest_acceptable(reference_ms, skew_ms_max=self._skew_ms_max),
             skew_ms_max=self._skew_ms_max,
             careful=careful,
+            filters=self._filters,
         )
 
     def _tune(self, rows: int, encoded: int) -> None:

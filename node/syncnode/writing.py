@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from syncnode.conditional import leads_elsewhere
 from syncnode.dialects.base import Unfit
+from syncnode.filters import FILTERED, Filters, Refused
 from syncnode.hidden import (
     ALTERED,
     DEAD,
@@ -115,7 +116,9 @@ class Writer:
         limit: int,
         skew_ms_max: int,
         careful: bool = False,
+        filters: Filters,
     ) -> None:
+        self._filters = filters
         self._careful = careful
         self._sidecar = sidecar
         self._hidden = hidden
@@ -368,7 +371,9 @@ class Writer:
         With `ahead` its local key is given already, and its parents may come after it; the row
         is added to the list, and the caller asks whether they came.
         """
-        self._dress(table, wanted)
+        refusal = self._dress(table, wanted)
+        if refusal is not None:
+            return refusal
         row = _known(table, wanted.displayed)
         for name, _ in table.plan.local_rows:
             if name in row.cells and stays(table.plan, name, row.cells[name].value):
@@ -400,10 +405,16 @@ class Writer:
             ahead.append(Ahead(table, wanted, pk, columns, tuple(values.values())))
         return None
 
-    def _dress(self, table: Table, wanted: Wanted) -> None:
-        """Let the row refer to those rows that stand for the ones to which it refers."""
-        marks = {n: v for n, v in wanted.instead.items() if not isinstance(v, Reference)}
-        wanted.instead = marks
+    def _dress(self, table: Table, wanted: Wanted) -> Refusal | None:
+        """Let the row say what the filters of this site say, and refer to those rows that stand
+        for the ones to which it refers; returns why it is not to be shown."""
+        wanted.instead = {n: v for n, v in wanted.instead.items() if _is_unique(table, n)}
+        if table.name in self._filters:
+            try:
+                changed = self._filters.instead(table, wanted.key, wanted.row)
+            except Refused as error:
+                return Refusal(FILTERED, f"{table.name}: {error}")
+            wanted.instead = {**wanted.instead, **changed}
         for name, target in table.references.items():
             parent = self._by_name[target]
             cell = wanted.row.cells.get(name)
@@ -413,6 +424,7 @@ class Writer:
                 other = self._stand_in(parent, cell.value.key)
                 if other != cell.value.key:
                     wanted.instead = {**wanted.instead, name: Reference(target, other)}
+        return None
 
     def _stand_in(self, table: Table, key: RowKey) -> RowKey:
         """The row that stands for this one, also by way of others: itself if none does."""
@@ -445,13 +457,17 @@ class Writer:
     def _alter(self, table: Table, wanted: Wanted) -> None:
         """The table shows something else of the row than is replicated: that stands here now."""
         since = wanted.hidden.since_ms if wanted.hidden is not None else self._wall_ms
-        aliases = [name for name, v in wanted.instead.items() if isinstance(v, Reference)]
         names = ", ".join(sorted(wanted.instead))
         if not wanted.instead:
             names = ", ".join(table.lacked(wanted.row))
             reason, why = UNKNOWN_COLUMN, "is no column here"
-        elif len(aliases) < len(wanted.instead):
+        elif any(
+            _is_unique(table, name) and not isinstance(value, Reference)
+            for name, value in wanted.instead.items()
+        ):
             reason, why = "unique clash", "is shown with a mark, since another row has the same"
+        elif table.name in self._filters:
+            reason, why = FILTERED, "is shown as a filter of this site says"
         else:
             reason, why = "merged", "refers to a row for which another one stands"
         reason, detail = reason if wanted.row.alive else "held", f"{table.name}.{names} {why}"
@@ -606,7 +622,9 @@ class Writer:
         """The columns in which the table shows something else, in their local form."""
         shown = wanted.shown
         assert shown is not None, "an update is of a row that is shown"
-        self._dress(table, wanted)
+        refusal = self._dress(table, wanted)
+        if refusal is not None:
+            return refusal, {}
         before = dict(zip(table.columns, table.values_of(shown.values), strict=True))
         row = _known(table, wanted.displayed)
         names = [
@@ -817,6 +835,10 @@ def _not_taken(table: Table, name: str) -> Refusal:
         f"here each site keeps its own rows of {table.name} with this {name}: give all sites the "
         "same rule, [tables] local",
     )
+
+
+def _is_unique(table: Table, column: str) -> bool:
+    return any(column in unique.columns for unique in table.plan.unique_keys)
 
 
 class _Deferred:

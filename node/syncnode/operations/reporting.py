@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from syncnode.capture import trigger_names
 from syncnode.config import check_tables
 from syncnode.database import Database, Transaction
+from syncnode.filters import FILTERED
 from syncnode.hidden import ALTERED, ASIDE, HELD, MERGED, UNKNOWN_COLUMN
 from syncnode.hook_queue import read_states, waiting
 from syncnode.identity_files import anchor_fault, key_fault
@@ -321,7 +322,7 @@ class _Look:
             )
 
     def _clashes(self) -> Iterator[str]:
-        """Rows that are not shown as they are replicated, since others have their unique values."""
+        """Rows that are not shown as they are replicated, and why."""
         for number, place, reason, count in self._tx.rows(
             "SELECT tbl, place, reason, count(*) FROM syncnode_row "
             f"WHERE place IN ('{ALTERED}', '{MERGED}') GROUP BY tbl, place, reason "
@@ -331,7 +332,9 @@ class _Look:
             if place == MERGED:
                 one = "it" if count == 1 else "them"
                 yield f"{rows} {_is(count)} the same as another, which stands for {one}"
-            elif reason != "merged":
+            elif reason == FILTERED:
+                yield f"{rows} {_is(count)} shown as the filters of this site say"
+            elif reason == "unique clash":
                 has = "shows" if count == 1 else "show"
                 yield (
                     f"{rows} {has} a mark (as in 'Clinic~1f09ab'), or no value, where the value "

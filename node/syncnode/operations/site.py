@@ -8,6 +8,7 @@ from syncnode.anchor import SHARED, Anchor
 from syncnode.capture import capture_ddl, explain, key_count, mask_count, trigger_names
 from syncnode.config import check_tables
 from syncnode.database import Database, Transaction
+from syncnode.filters import Filters, check_filters
 from syncnode.hidden import HiddenRows
 from syncnode.home import HOME, home_text
 from syncnode.hook_settings import check_hooks
@@ -370,6 +371,7 @@ def open_replica(
                 check_triggers(tx, plan)
             site = tx.value("SELECT value FROM syncnode_setting WHERE name='site'")
         check_hooks(settings.hooks, [table.name for table in plan.tables])
+        check_filters(settings.filters, plan)
         key = load_key(settings.key)
         if key.site.hex() != site:
             raise ConfigError(
@@ -387,6 +389,7 @@ def open_replica(
             row_bytes_max=settings.limits.body_bytes_max - MESSAGE_BYTES_BESIDE_ROWS,
             skew_ms_max=settings.limits.skew_ms_max,
             hooks=settings.hooks,
+            filters=Filters(settings.filters),
         )
         if following is not None:
             finish_following(replica, following)
