@@ -1,0 +1,62 @@
+"""OpenMRS on three engines in one network: its schema as SQLAlchemy says it in their words."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from converted import converted
+from mariadb_sites import Maker, details, maker, run
+from openmrs_sites import beyond, openmrs_site
+from servers import MariaDB, PostgreSQL
+from sites import one_network, settle
+from walked import differences, walked
+
+
+@pytest.fixture
+def make(tmp_path: Path, mariadb: MariaDB, postgresql: PostgreSQL) -> Iterator[Maker]:
+    yield from maker(tmp_path, mariadb, postgresql)
+
+
+def test_mariadb_postgresql_and_sqlite_hold_the_same_openmrs(make, openmrs, mariadb):
+    """All rows come from the one; then a day of work there while another one writes, too."""
+    one = openmrs_site(make, openmrs, "data-2.x.sql")
+    url = one.settings.database
+    mariadb.create_database("bare", "utf8mb3")
+    mariadb.load("bare", openmrs / "schema-2.x.sql")
+    bare = url.rpartition("/")[0] + "/bare"
+    others = [
+        make(converted(bare, engine), engine, preset="openmrs")[0]
+        for engine in ("postgresql", "sqlite")
+    ]
+    mariadb.execute("DROP DATABASE bare")
+    sites = (one, *others)
+    one_network(*sites)
+    known = beyond(mariadb, url.rpartition("/")[2])
+    settle(*sites)
+    alike(known, sites)
+    mariadb.load(url.rpartition("/")[2], openmrs / "workload-2.x.sql")
+    for number, site in enumerate(others):
+        run(
+            site,
+            "INSERT INTO obs (person_id, concept_id, obs_datetime, value_text, creator,"
+            " date_created, voided, uuid, status) SELECT min(person_id), min(concept_id),"
+            " '2024-03-04 10:00:00', 'written meanwhile', min(creator), '2024-03-04 10:00:00', 0,"
+            f" '0a8e1a54-1111-4222-8333-00000000000{number}', 'FINAL' FROM obs",
+        )
+        run(site, "UPDATE person SET gender = 'F' WHERE gender = 'M'")
+    settle(*sites)
+    alike(known, sites)
+    assert run(one, "SELECT count(*) FROM obs WHERE value_text = 'written meanwhile'")[0][0] == 2
+    # The judge sees a single cell.
+    first = walked(one.connection, known)
+    for site in others:
+        last = "(SELECT max(person_id) FROM obs)"
+        run(site, f"UPDATE person SET gender = 'M' WHERE person_id = {last}")
+        assert list(differences(first, walked(site.connection, known))) == ["person"]
+
+
+def alike(known, sites):
+    first, *others = (walked(site.connection, known) for site in sites)
+    for picture in others:
+        assert differences(first, picture) == {}
+    assert [details(site) for site in sites] == [[]] * len(sites)
