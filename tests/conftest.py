@@ -137,10 +137,8 @@ def postgresql(pytestconfig: pytest.Config) -> Iterator[PostgreSQL]:
 
 
 @pytest.fixture
-def postgresql_url(postgresql: PostgreSQL) -> Iterator[str]:
-    name = f"test_{next(_database_numbers)}"
-    yield postgresql.create_database(name)
-    postgresql.drop_database(name)
+def postgresql_url(postgresql: PostgreSQL) -> str:
+    return postgresql.create_database("test")
 
 
 @pytest.fixture(scope="session")

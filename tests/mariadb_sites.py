@@ -98,9 +98,6 @@ class Maker:
         if self.server is not None:
             for number in range(len(self.made)):
                 self.server.execute(f"DROP DATABASE IF EXISTS site{number}")
-        if self.postgresql is not None:
-            for number in range(len(self.made)):
-                self.postgresql.drop_database(f"site{number}")
 
 
 def in_postgresql(statement: str) -> str:
