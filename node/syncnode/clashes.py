@@ -41,6 +41,7 @@ class _Claimant:
         outcome: Why it waits, once that is decided.
         idle: It is deleted, and nothing that is shown refers to it.
         into: The row that stands for it, once that is decided.
+        named: It is another row, and only the engine takes its name for that one's.
     """
 
     wanted: Wanted
@@ -51,6 +52,7 @@ class _Claimant:
     outcome: Refusal | None = None
     idle: bool = False
     into: "_Claimant | None" = None
+    named: bool = False
 
 
 class Clashes(Merging):
@@ -94,7 +96,10 @@ class Clashes(Merging):
         taken_out = False
         for one in claimants.values():
             if one.into is not None:
-                taken_out = self._merge_into(table, one.wanted, one.into.wanted) or taken_out
+                winner = one.into.wanted
+                winner.instead = one.into.instead
+                merged = self._merge_into(table, one.wanted, winner, named=one.named)
+                taken_out = merged or taken_out
             elif one.outcome is not None:
                 taken_out = self._take_out(table, one.wanted, one.outcome) or taken_out
             if taken_out:
@@ -294,7 +299,7 @@ def _serve(table: Table, step: Step, rivals: Sequence[_Claimant]) -> None:
         if one.fixed or one.ghost:
             continue
         if step.merges:
-            one.into = order[0]
+            one.into, one.named = order[0], step.names
         elif step.column is None:
             names = ", ".join(f"{table.name}.{name}" for name in step.unique.columns)
             one.outcome = Refusal("unique clash", f"another row has the same {names}")

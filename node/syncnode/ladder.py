@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from syncnode.table import Table
 
 
+NAMES = "PRIMARY"  # as no engine calls a unique key beside the primary one
+
+
 class Step(NamedTuple):
     """What is done about one unique key.
 
@@ -33,6 +36,11 @@ class Step(NamedTuple):
     def merges(self) -> bool:
         """The rows are one and the same thing."""
         return self.unique.rule == "merge"
+
+    @property
+    def names(self) -> bool:
+        """The engine takes the names of the rows for one, and so shows one of them."""
+        return self.merges and self.unique.name == NAMES
 
     @property
     def holds(self) -> bool:
@@ -99,10 +107,10 @@ class Ladder:
 
 def _names_for_one(table: "Table") -> list[UniqueKey]:
     """The primary key, where the engine takes several names of rows for one ('nurse', 'Nurse '):
-    such rows are one and the same thing here."""
+    only one of them can stand in the table, and who refers to any refers to that."""
     plan = table.plan
     if plan.key_kind not in ("natural", "composite") or not any(
         plan.column(name).collation_insensitive for name in plan.primary_key
     ):
         return []
-    return [UniqueKey("PRIMARY", plan.primary_key, rule="merge")]
+    return [UniqueKey(NAMES, plan.primary_key, rule="merge")]

@@ -22,12 +22,18 @@ REFERRERS_MAX = 1_000_000  # of a merged row; each keeps its state beside the ta
 class Merging(Withdrawals):
     """Gives rows the place of others; see `Writer` for what it is made of."""
 
-    def _merge_into(self, table: Table, wanted: Wanted, winner: Wanted) -> bool:
-        """Let `winner` stand for this row too; True if it did not before."""
+    def _merge_into(self, table: Table, wanted: Wanted, winner: Wanted, *, named: bool) -> bool:
+        """Let `winner` stand for this row too, or `named`: in its place, since the engine takes
+        the names of the two for one; True if it did not before."""
         hidden = HiddenRow(MERGED, wanted.row, waits=(table.number, winner.key))
+        if named:
+            name = f"{table.name}: this database takes the name of the row for another one's"
+            hidden = HiddenRow(PARKED, wanted.row, 0, "unique clash", name)
+            if not wanted.row.alive:
+                hidden = HiddenRow(DEAD, wanted.row)
         if wanted.shown is None:
             before = wanted.hidden
-            if before is not None and (before.place, before.waits) == (MERGED, hidden.waits):
+            if before is not None and _same(before, hidden):
                 return False
             self._put_hidden(table, wanted, hidden)
             self._redress(table)
@@ -75,6 +81,18 @@ class Merging(Withdrawals):
         values: dict[str, Any] = {}
         if self._dress(table, winner) is not None:
             return False
+        if table.local_place is not None:
+            # It may refer to itself.
+            pk = self._pk_of(wanted)
+            self._locals.setdefault(table.name, {})[winner.key] = pk[table.local_place]
+        if self._written_over(table, wanted, winner, values):
+            return True
+        self._forget_local(table, winner.key)
+        return False
+
+    def _written_over(
+        self, table: Table, wanted: Wanted, winner: Wanted, values: dict[str, Any]
+    ) -> bool:
         row = winner.displayed
         if (
             not row.cells.keys() <= table.place.keys()
@@ -167,3 +185,12 @@ class Merging(Withdrawals):
             return False
         self._redress(table)
         return True
+
+
+def _same(one: HiddenRow, other: HiddenRow) -> bool:
+    return (one.place, one.row, one.waits, one.detail) == (
+        other.place,
+        other.row,
+        other.waits,
+        other.detail,
+    )

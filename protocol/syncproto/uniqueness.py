@@ -8,11 +8,12 @@ its reason goes. Source of the order: rule B2 of the design (`design-rules.md`).
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 
 from syncproto.identity import RowKey
 from syncproto.row import Row, Stamp
 
-MARK_DIGITS = 6  # of the row's key: sixteen million marks beside one value
+MARK_DIGITS = 6  # sixteen million marks beside one value
 MARK_CHARS = MARK_DIGITS + 1
 MARKED_CHARS_MIN = MARK_CHARS + 1  # a shorter column has no room for a letter and the mark
 
@@ -46,9 +47,10 @@ def precedence(claims: Iterable[Claim]) -> list[Claim]:
 def marked(value: str, key: RowKey, *, chars_max: int | None) -> str:
     """The value that is shown for one which another row keeps: 'Clinic~1f09ab'.
 
-    As much of the value as fits `chars_max` beside the mark, which depends on the row alone.
+    As much of the value as fits `chars_max` beside the mark, which depends on the row alone. Of
+    the key's own digits many may be alike: UUIDs of one hour, or of one machine.
     """
-    mark = f"~{key.hex()[:MARK_DIGITS]}"
+    mark = f"~{sha256(key).hexdigest()[:MARK_DIGITS]}"
     room = None if chars_max is None else chars_max - len(mark)
     assert room is None or room >= 1, "short columns are not marked"
     return value[:room] + mark

@@ -1,5 +1,7 @@
 """Who keeps a value that must be unique: the same row at every site, and the others are told."""
 
+from hashlib import sha256
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,20 +60,22 @@ def test_the_order_of_arrival_does_not_matter(found, random):
     assert precedence(shuffled) == precedence(found)
 
 
-def test_a_mark_names_the_row_and_keeps_what_fits():
-    assert marked("Clinic", RowKey(bytes.fromhex("1f09ab") + bytes(13)), chars_max=None) == (
-        "Clinic~1f09ab"
-    )
-    assert marked("Clinic", RowKey(bytes.fromhex("1f09ab") + bytes(13)), chars_max=10) == (
-        "Cli~1f09ab"
-    )
+def test_a_mark_is_made_of_the_row_and_keeps_what_fits():
+    row = RowKey(bytes.fromhex("000102030405060708090a0b0c0d0e0f"))  # its SHA-256 is be45cb...
+    assert marked("Clinic", row, chars_max=None) == "Clinic~be45cb"
+    assert marked("Clinic", row, chars_max=10) == "Cli~be45cb"
+
+
+def test_keys_that_begin_alike_have_marks_of_their_own():
+    keys = [RowKey(bytes.fromhex("019371a00001700080000000000000") + bytes([n])) for n in range(9)]
+    assert len({marked("x", row, chars_max=None) for row in keys}) == len(keys)
 
 
 @given(st.text(), st.binary(min_size=16, max_size=16), st.integers(MARKED_CHARS_MIN, 300))
 def test_a_mark_always_fits_and_shows(value, raw, chars_max):
     shown = marked(value, RowKey(raw), chars_max=chars_max)
     assert len(shown) <= chars_max
-    assert shown.endswith(f"~{raw.hex()[:6]}")
+    assert shown.endswith(f"~{sha256(raw).hexdigest()[:6]}")
 
 
 def test_a_column_without_room_is_not_marked():

@@ -43,6 +43,7 @@ from syncproto.errors import ConfigError
 from syncproto.frontier import Frontier
 from syncproto.frontier_blob import decode_frontier
 from syncproto.identity import SiteId, site_text
+from syncproto.keys import uuid_text
 from syncproto.row import Row
 
 if TYPE_CHECKING:
@@ -329,17 +330,29 @@ class _Look:
             "ORDER BY tbl, place, reason"
         ):
             rows = f"{_counted(count, 'row')} of {self._tables.get(number, '?')}"
+            first = self._first_of(number, place, reason)
             if place == MERGED:
                 one = "it" if count == 1 else "them"
-                yield f"{rows} {_is(count)} the same as another, which stands for {one}"
+                yield f"{rows} {_is(count)} the same as another, which stands for {one} ({first})"
             elif reason == FILTERED:
                 yield f"{rows} {_is(count)} shown as the filters of this site say"
             elif reason == "unique clash":
                 has = "shows" if count == 1 else "show"
                 yield (
                     f"{rows} {has} a mark (as in 'Clinic~1f09ab'), or no value, where the value "
-                    "must be unique and another row has it: give one of the two another"
+                    f"must be unique and another row has it: give one of the two another ({first})"
                 )
+
+    def _first_of(self, number: int, place: str, reason: str | None) -> str:
+        """The first such row by its key, and the row that stands for it, if one does."""
+        same = "reason IS NULL" if reason is None else f"reason={self._tx.mark}"
+        key, stands = self._tx.rows(
+            f"SELECT row_key, waits_key FROM syncnode_row WHERE tbl={self._tx.mark} AND "
+            f"place={self._tx.mark} AND {same} ORDER BY lsn LIMIT 1",
+            (number, place, *(() if reason is None else (reason,))),
+        )[0]
+        text = uuid_text(bytes(key))
+        return f"{text}, as {uuid_text(bytes(stands))}" if stands is not None else text
 
     def _hook_notes(self) -> Iterator[str]:
         late = utc_text(self._now_ms - HOOK_LATE_MS)
