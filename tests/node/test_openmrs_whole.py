@@ -4,6 +4,7 @@ The judge follows foreign keys by itself (`walked`), and is told the references 
 shows by this side of the fence alone (`openmrs_sites`).
 """
 
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from walked import Beyond, differences, walked
 
 from syncnode.schema.inspect import inspect
 from syncnode.schema.rule_files import read_preset
+from syncnode.schema.suspicion import proposal
 
 
 @pytest.fixture
@@ -79,6 +81,8 @@ def test_the_preset_sets_up_every_table_without_a_hand(openmrs, mariadb, mariadb
     }
     assert declared == NOT_SHOWN
     assert plan.suspected == ()
+    believed = tomllib.loads(proposal(bare).replace("# unique", "unique"))
+    assert believed["tables"]["location_tag"]["unique"] == {"name": "merge"}  # of two indexes
     found = {(one.table, one.column, one.target) for one in bare.suspected}
     assert found >= NOT_SHOWN
     assert plan.by_name["encounter"].modified == ("date_changed", "date_voided", "date_created")

@@ -111,9 +111,12 @@ def _table_lines(plan: SchemaPlan, table: TablePlan) -> Iterator[str]:
     for one in plan.suspected:
         if one.table == table.name:
             yield f"# {key_text(('references', one.column))} = {_text(one.target)}"
-    names = [
-        key.columns for key in table.unique_keys if key.plain and _is_words(table, key.columns)
-    ]
+    # Of columns that have two indexes one line is enough, and two would be no TOML.
+    names = list(
+        dict.fromkeys(
+            key.columns for key in table.unique_keys if key.plain and _is_words(table, key.columns)
+        )
+    )
     if table.key_kind == "random":
         for columns in names or [("…",)]:
             yield f"# key = [{', '.join(map(_text, columns))}]  # nothing but a counter names a row"
