@@ -365,7 +365,9 @@ class PostgreSQL:
         )
         for (schema,) in schemas:
             self.execute(f'DROP SCHEMA "{schema}" CASCADE', database=name)
-        self.execute("CREATE SCHEMA public", database=name)
+        # As a new database has it, from PostgreSQL 15 on.
+        self.execute("CREATE SCHEMA public AUTHORIZATION pg_database_owner", database=name)
+        self.execute("GRANT USAGE ON SCHEMA public TO PUBLIC", database=name)
 
     def drop_database(self, name: str) -> None:
         self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
