@@ -113,8 +113,7 @@ class Clashes(Merging):
         found = {}
         keys = self._hidden.contested(table.number, limit=CONTESTED_ROWS_MAX)
         for key, wanted in self._ours(table, keys).items():
-            if wanted.row.cells.keys() <= table.place.keys():
-                found[key] = _Claimant(wanted, _line(wanted.row))
+            found[key] = _Claimant(wanted, _line(wanted.row))
         for key, wanted in self._ghosts(table, steps).items():
             found.setdefault(key, _Claimant(wanted, _line(wanted.row), ghost=True))
         shown = self._holders(table, list(found.values()), steps)

@@ -13,7 +13,7 @@ from typing import Any
 from syncnode.hidden import ALTERED, DEAD, MERGED, PARKED, HiddenRow
 from syncnode.table import Key, Table
 from syncnode.withdrawals import Withdrawals
-from syncnode.writing import Refusal, Wanted
+from syncnode.writing import Refusal, Wanted, known_part
 from syncproto.row import Reference
 
 REFERRERS_MAX = 1_000_000  # of a merged row; each keeps its state beside the table from then on
@@ -49,8 +49,6 @@ class Merging(Withdrawals):
         wanted.shown = None
         if winner.shown is None:
             self._stands(table, winner, self._place_of(table, winner, pk))
-            if table.local_place is not None:
-                self._locals.setdefault(table.name, {})[winner.key] = pk[table.local_place]
         self._show_again(children)
         if winner.shown is not None:
             # What could not be shown so says what another row says already.
@@ -78,25 +76,22 @@ class Merging(Withdrawals):
         """Give the winner, if it is not shown yet, the place of this row; False if it cannot be."""
         if winner.shown is not None:
             return True
-        values: dict[str, Any] = {}
         if self._dress(table, winner) is not None:
             return False
         if table.local_place is not None:
             # It may refer to itself.
             pk = self._pk_of(wanted)
             self._locals.setdefault(table.name, {})[winner.key] = pk[table.local_place]
-        if self._written_over(table, wanted, winner, values):
+        if self._written_over(table, wanted, winner):
             return True
         self._forget_local(table, winner.key)
         return False
 
-    def _written_over(
-        self, table: Table, wanted: Wanted, winner: Wanted, values: dict[str, Any]
-    ) -> bool:
-        row = winner.displayed
+    def _written_over(self, table: Table, wanted: Wanted, winner: Wanted) -> bool:
+        """Make of the line that shows the one row a line that shows the other."""
+        row, values = known_part(table, winner.displayed), dict[str, Any]()
         if (
-            not row.cells.keys() <= table.place.keys()
-            or self._local_values(table, row, row.cells, values) is not None
+            self._local_values(table, row, row.cells, values) is not None
             or self._missing_after(table, row, values) is not None
         ):
             return False

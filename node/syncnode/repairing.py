@@ -7,6 +7,7 @@ travels, and wins. It is made where the command runs, whichever side's values it
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from syncproto.clock import stamped_after
@@ -68,7 +69,7 @@ def repair(replica: "DatabaseReplica", repairs: Sequence[Repair]) -> int:
     todo = sorted(repairs, key=lambda one: (order[one.table], one.key))
     for start in range(0, len(todo), REPAIR_ROWS_MAX):
         part = todo[start : start + REPAIR_ROWS_MAX]
-        replica.write_again(lambda step, part=part: _carry_out(step, part))  # type: ignore[misc]
+        replica.write_again(partial(_carry_out, repairs=part))
     return len(todo)
 
 
@@ -77,11 +78,11 @@ def _carry_out(step: Rewriting, repairs: Sequence[Repair]) -> None:
     for one in repairs:
         by_table.setdefault(one.table, {})[one.key] = one
     for name, rows in by_table.items():
-        step.applier.rewrite(
-            name,
-            list(rows),
-            lambda key, row, rows=rows: _repaired(rows[key], row, step),  # type: ignore[misc]
-        )
+        step.applier.rewrite(name, list(rows), partial(_repaired_in, rows, step))
+
+
+def _repaired_in(rows: Mapping[RowKey, Repair], step: Rewriting, key: RowKey, row: Row) -> Row:
+    return _repaired(rows[key], row, step)
 
 
 def _repaired(one: Repair, row: Row, step: Rewriting) -> Row:

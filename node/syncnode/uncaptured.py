@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from syncnode.capture import capture_ddl, trigger_names
@@ -264,9 +265,7 @@ def take_in(replica: "DatabaseReplica", found: dict[str, Unseen]) -> int:
     count = 0
     for name, one in found.items():
         for part in _parts(one):
-            replica.write_again(
-                lambda step, table=tables[name], part=part: _Taker(step, table).take(part)  # type: ignore[misc]
-            )
+            replica.write_again(partial(_take, tables[name], part))
             count += part.uncaptured + part.vanished + len(part.renamed) + len(part.moved)
     return count
 
@@ -283,6 +282,10 @@ def _parts(found: Unseen) -> Iterator[Unseen]:
         )
     for start in range(0, len(found.new), ROWS_PER_STEP):
         yield Unseen(new=found.new[start : start + ROWS_PER_STEP])
+
+
+def _take(table: Table, found: Unseen, step: Rewriting) -> None:
+    _Taker(step, table).take(found)
 
 
 class _Taker:

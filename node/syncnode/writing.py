@@ -5,6 +5,7 @@ references resolved to them (a deleted parent is brought back and held), values 
 columns, and what the engine refuses becomes a parked row instead of an error.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -78,7 +79,7 @@ class Wanted:
         return Row({**self.row.cells, **altered}, self.row.delete)
 
 
-def _known(table: Table, row: Row) -> Row:
+def known_part(table: Table, row: Row) -> Row:
     """What of a row the table has columns for."""
     if not table.lacked(row):
         return row
@@ -94,7 +95,7 @@ class Renamed(NamedTuple):
     values: tuple[Any, ...]
 
 
-class Writer:
+class Writer(ABC):
     """Applies rows within one writing transaction.
 
     Args:
@@ -239,9 +240,9 @@ class Writer:
         self._write_to(applying)
         return refusal is None
 
+    @abstractmethod
     def _asked_for(self, table: Table, key: RowKey, row: Row) -> bool:
         """Whether a living row asks for a unique value of this one, though it is not shown."""
-        raise NotImplementedError
 
     def _without_parents(
         self, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...] | None]
@@ -374,7 +375,7 @@ class Writer:
         refusal = self._dress(table, wanted)
         if refusal is not None:
             return refusal
-        row = _known(table, wanted.displayed)
+        row = known_part(table, wanted.displayed)
         for name, _ in table.plan.local_rows:
             if name in row.cells and stays(table.plan, name, row.cells[name].value):
                 return _not_taken(table, name)
@@ -408,7 +409,11 @@ class Writer:
     def _dress(self, table: Table, wanted: Wanted) -> Refusal | None:
         """Let the row say what the filters of this site say, and refer to those rows that stand
         for the ones to which it refers; returns why it is not to be shown."""
-        wanted.instead = {n: v for n, v in wanted.instead.items() if _is_unique(table, n)}
+        wanted.instead = {
+            name: value
+            for name, value in wanted.instead.items()
+            if _is_unique(table, name) and not isinstance(value, Reference)
+        }
         if table.name in self._filters:
             try:
                 changed = self._filters.instead(table, wanted.key, wanted.row)
@@ -626,7 +631,7 @@ class Writer:
         if refusal is not None:
             return refusal, {}
         before = dict(zip(table.columns, table.values_of(shown.values), strict=True))
-        row = _known(table, wanted.displayed)
+        row = known_part(table, wanted.displayed)
         names = [
             name
             for name, cell in row.cells.items()

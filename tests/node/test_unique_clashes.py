@@ -16,6 +16,7 @@ import pytest
 from sites import Site, make_site, one_network, set_rule, settle, sync
 
 from syncnode.operations.reporting import status
+from syncnode.schema.plan import UniqueRule
 from syncproto.identity import RowKey
 from syncproto.row import Reference, Row
 
@@ -326,6 +327,32 @@ def test_a_row_that_refers_to_itself_stands_for_others(tmp_path: Path) -> None:
     settle(here, there)
     top = "SELECT k.uuid, a.uuid FROM kind k LEFT JOIN kind a ON a.id = k.above"
     assert shown((here, there), top) == [(ONE, ONE)]
+    here.close()
+    there.close()
+
+
+@pytest.mark.parametrize("rule", ["rename", "merge"])
+def test_a_row_with_a_column_that_is_not_here_is_decided_like_others(
+    tmp_path: Path, rule: UniqueRule
+) -> None:
+    old = (
+        "CREATE TABLE kind (id INTEGER PRIMARY KEY, uuid CHAR(38) NOT NULL UNIQUE,"
+        " name VARCHAR(20) NOT NULL UNIQUE)",
+    )
+    here = make_site(tmp_path, "here", old)
+    there = make_site(tmp_path, "there", (old[0][:-1] + ", colour TEXT)",))
+    one_network(here, there)
+    if rule == "merge":
+        for site in (here, there):
+            set_rule(site, "kind", ["name"], rule)
+    there.sql("INSERT INTO kind (uuid, name, colour) VALUES (?, 'adult', 'red')", ONE)
+    time.sleep(0.002)
+    here.sql("INSERT INTO kind (uuid, name) VALUES (?, 'adult')", OTHER)
+    settle(here, there)
+    left = [(ONE, "adult"), (OTHER, f"adult~{mark(OTHER)}")][: 2 if rule == "rename" else 1]
+    assert shown((here, there), "SELECT uuid, name FROM kind ORDER BY uuid") == left
+    assert there.sql("SELECT colour FROM kind WHERE uuid = ?", ONE) == [("red",)]
+    assert here.parked() == []
     here.close()
     there.close()
 

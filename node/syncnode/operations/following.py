@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from syncnode.capture import capture_ddl, drop_ddl, trash_name
+from syncnode.capture import Engine, capture_ddl, drop_ddl, trash_name
 from syncnode.config import check_tables
 from syncnode.hidden import ALTERED, STATE_HERE, UNKNOWN_COLUMN, HiddenRows
 from syncnode.machine import THIS_MACHINE
@@ -170,11 +170,12 @@ def _sealer(tx: "Transaction", plan: "SchemaPlan") -> tuple[Sealer, Sidecar]:
 
 
 def _statements(tx: "Transaction", before: "SchemaPlan", followed: Followed) -> list[str]:
-    after, engine = followed.plan, "sqlite" if tx.dialect.name == "sqlite" else "mysql"
+    after = followed.plan
+    engine: Engine = "sqlite" if tx.dialect.name == "sqlite" else "mysql"
     images = {trash_name(table) for table in after if table.name in followed.changed}
     there = existing_triggers(tx)
     statements = wider_journal(tx, after)
-    old, new = capture_ddl(before, engine), capture_ddl(after, engine)  # type: ignore[arg-type]
+    old, new = capture_ddl(before, engine), capture_ddl(after, engine)
     stale = {_made(one) for one in old if one not in new}
     for statement in new:
         kind, name = _made(statement)
@@ -190,7 +191,7 @@ def _statements(tx: "Transaction", before: "SchemaPlan", followed: Followed) -> 
                 statements += [f"DROP TRIGGER IF EXISTS {name}", statement]
         else:
             statements.append(_once(statement))
-    gone = set(drop_ddl(before, engine)) - set(drop_ddl(after, engine))  # type: ignore[arg-type]
+    gone = set(drop_ddl(before, engine)) - set(drop_ddl(after, engine))
     made = added(sidecar_ddl(before, tx.dialect), sidecar_ddl(after, tx.dialect))
     return [*sorted(gone), *map(_once, made), *statements]
 
