@@ -8,15 +8,18 @@ Fixtures:
     seeds: How many times the usual effort a search for faults is worth.
 
 A test that cannot run says so at the end of the run, never in silence; where CI is set, a missing
-server is a failure.
+server is a failure. Where pytest-xdist shares the tests among processes (`-n 2`), each has servers
+of its own, and what they ran on is told once for all of them.
 """
 
 import os
 import signal
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -25,7 +28,7 @@ from servers import MariaDB, PostgreSQL, mariadb_programs, postgresql_programs
 OPENMRS = "../shared/openmrs"  # from the root of the repository
 SERVER_NAMES = {"mariadb": "MariaDB", "postgresql": "PostgreSQL"}  # by fixture and marker
 SERVERS = pytest.StashKey[dict[str, str]]()
-NOT_RUN = pytest.StashKey[dict[str, int]]()
+NOT_RUN = pytest.StashKey[Counter[str]]()
 
 _database_numbers = count(1)
 
@@ -49,7 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
         # As it is for what a shell runs in the background, and for the processes of the tests.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.stash[SERVERS] = {"SQLite": sqlite3.sqlite_version}
-    config.stash[NOT_RUN] = {}
+    config.stash[NOT_RUN] = Counter()
     config.addinivalue_line("markers", "mariadb: needs a MariaDB server (tests/install-servers)")
     config.addinivalue_line(
         "markers", "postgresql: needs a PostgreSQL server (tests/install-servers)"
@@ -73,16 +76,26 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     }
     for name, reason in lacks.items():
         if reason and item.get_closest_marker(name):
-            not_run = item.config.stash[NOT_RUN]
-            not_run[name] = not_run.get(name, 0) + 1
+            item.config.stash[NOT_RUN][name] += 1
             pytest.skip(reason)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    not_run = session.config.stash[NOT_RUN]
+    config = session.config
+    not_run = config.stash[NOT_RUN]
+    if hasattr(config, "workeroutput"):  # this is one of several processes
+        config.workeroutput |= {"servers": config.stash[SERVERS], "not_run": dict(not_run)}
     if os.environ.get("CI") and any(not_run.get(name) for name in SERVER_NAMES):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """One of several processes has ended; it may have died before it could tell."""
+    told = getattr(node, "workeroutput", {})
+    node.config.stash[SERVERS] |= told.get("servers", {})
+    node.config.stash[NOT_RUN].update(told.get("not_run", {}))
 
 
 def pytest_terminal_summary(
