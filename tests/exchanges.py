@@ -37,8 +37,8 @@ def perform(session: Call | Answer, replica: Replica, effects: list[Effect]) -> 
             case Cut(base, after):
                 assert standing is not None
                 todo += session.cut(replica.chunk(base, after), standing)
-            case Hear(frontier):
-                replica.heard(session.peer, frontier)
+            case Hear(frontier, directions):
+                replica.heard(session.peer, frontier, directions)
             case Renew(incarnation, common_seq):
                 replica.renew(incarnation, common_seq)
                 todo.append(Look())

@@ -133,8 +133,8 @@ def perform(
             case Cut(base, after):
                 assert standing is not None, "a session looks before it cuts"
                 todo += session.cut(replica.chunk(base, after), standing)
-            case Hear(frontier):
-                replica.heard(session.peer, frontier)
+            case Hear(frontier, directions):
+                replica.heard(session.peer, frontier, directions)
             case Renew(incarnation, common_seq):
                 replica.renew(incarnation, common_seq)
                 todo.append(Look())
@@ -357,7 +357,7 @@ class Exchanger:
         def work() -> tuple[bool, Frontier]:
             standing = self._replica.standing(peer)
             told = standing.peer_frontier
-            return told is None or not told.includes(standing.frontier), standing.frontier
+            return told is None or not told.includes(standing.owed), standing.frontier
 
         behind, frontier = await self._in_database(work)
         self._news.tell(frontier)
@@ -439,7 +439,7 @@ class Exchanger:
         """The answer if the peer lacks something; otherwise it waits on."""
         standing = self._replica.standing(answer.peer)
         told = standing.peer_frontier
-        if told is not None and told.includes(standing.frontier):
+        if told is not None and told.includes(standing.owed):
             return Step(Await(0), frontier=standing.frontier)
         said = perform(answer, self._replica, answer.awaited(), standing=standing)
         return self._step(answer.peer, *said)

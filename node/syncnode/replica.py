@@ -45,6 +45,7 @@ from syncnode.trace import phase
 from syncproto.clock import SKEW_MS_MAX, latest_acceptable, milliseconds
 from syncproto.codec import decode_cells, decode_chunk, encode_chunk
 from syncproto.delta import Chunk, Cursor
+from syncproto.directions import EVERY_WAY, Directions
 from syncproto.errors import LimitExceededError, StoreError
 from syncproto.frontier import Frontier
 from syncproto.frontier_blob import decode_frontier, encode_frontier
@@ -84,6 +85,7 @@ class DatabaseReplica:
         skew_ms_max: How far in the future a stamp may be.
         hooks: Whom to tell what was applied.
         filters: What is shown instead of what arrives.
+        directions: Of a peer: what of the link to it stays back by our rules.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class DatabaseReplica:
         rows_first: int = ROWS_FIRST,
         hooks: Sequence[Hook] = (),
         filters: Filters | None = None,
+        directions: Callable[[SiteId], Directions] = lambda _: EVERY_WAY,
     ) -> None:
         self.database = database
         self._anchor = anchor
@@ -113,11 +116,13 @@ class DatabaseReplica:
         self._skew_ms_max = skew_ms_max
         self._hooks = hooks
         self._filters = filters or Filters({})
+        self._directions = directions
         self._rows_next = rows_first
         # What peers told this process. What an earlier one was told is not asked again: if the
         # whole machine was put back meanwhile, they know numbers of ours that we use once more,
         # and only an exchange that begins without a guess tells (`session.restored`).
         self._told: dict[SiteId, Frontier] = {}
+        self._peer_directions: dict[SiteId, Directions] = {}
         self._heard: dict[SiteId, tuple[Frontier, int]] = {}  # of that, what is not written down
         with database.read() as tx:
             self._take_plan(tx)
@@ -201,6 +206,8 @@ class DatabaseReplica:
                 sums=book.told_sums,
                 settled=not self._unsettled(tx) and not self._in_steps(tx),
                 unshown=self._unshown(tx),
+                directions=self._directions(peer),
+                peer_directions=self._peer_directions.get(peer, EVERY_WAY),
                 peer=known,
                 peer_frontier=self._told.get(peer),
                 cursor=Cursor(Origin(peer, stage[0]), stage[1]) if stage else None,
@@ -269,9 +276,10 @@ class DatabaseReplica:
             return Receipt(taken=True, applied=True)
         return receipt
 
-    def heard(self, peer: SiteId, frontier: Frontier) -> None:
+    def heard(self, peer: SiteId, frontier: Frontier, directions: Directions) -> None:
         """Written down by `flush` later: it is a hint, and not worth a sync of the disk."""
         self._told[peer] = frontier
+        self._peer_directions[peer] = directions
         self._heard[peer] = (frontier, self._wall_ms())
 
     def flush(self) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from syncproto.blobs import decode_cells, decode_row, encode_cells, encode_row
 from syncproto.clock import COUNTER_BITS, HLC_MAX
 from syncproto.delta import Chunk, Cursor
+from syncproto.directions import EVERY_WAY, Directions
 from syncproto.directory import Directory, Names, unique
 from syncproto.errors import MalformedMessageError
 from syncproto.frames import (
@@ -56,7 +57,8 @@ WAIT_MS_MAX = 3_600_000  # an hour; no proxy lets a request wait that long
 
 _HEAD_MIN = 8  # fields of a turn that are always there
 _HEAD_REST = (None, 0, None, "", 0)  # what the others have where they are left out
-_MORE, _FRONTIER, _SUMS, _LINEAGE = 1, 2, 4, 8  # what a turn has, as bits
+_MORE, _FRONTIER, _SUMS, _LINEAGE, _DIRECTIONS = 1, 2, 4, 8, 16  # what a turn has, as bits
+_NAMING = _FRONTIER | _SUMS | _DIRECTIONS  # needs a directory
 
 
 def encode_turn(turn: Turn, chunk: bytes | None = None) -> bytes:
@@ -80,6 +82,10 @@ def encode_turn(turn: Turn, chunk: bytes | None = None) -> bytes:
         within(len(turn.sums), LIMITS.scopes, "sums")
         tables = [directory.names[table] for table in turn.sums]
         pieces.append(item([len(tables), packed_ints(tables), packed_ints([*turn.sums.values()])]))
+    if turn.directions != EVERY_WAY:
+        flags |= _DIRECTIONS
+        ways = (turn.directions.unsent, turn.directions.unreceived)
+        pieces.append(item([directory.listed(tables) for tables in ways]))
     if turn.lineage is not None:
         flags |= _LINEAGE
         within(len(turn.lineage), LIMITS.lineage, "changesets of a lineage")
@@ -101,7 +107,7 @@ def encode_turn(turn: Turn, chunk: bytes | None = None) -> bytes:
     ]
     while len(head) > _HEAD_MIN and head[-1] == _HEAD_REST[len(head) - _HEAD_MIN - 1]:
         head.pop()  # what has its usual value at the end is left out
-    if flags & (_FRONTIER | _SUMS):
+    if flags & _NAMING:
         pieces = [*directory.pieces(), *pieces]
     data = frame(TURN, [item(head), *pieces]) + chunk
     within(len(data), LIMITS.body_bytes, "bytes")
@@ -130,7 +136,7 @@ def split_turn(data: bytes, limits: Limits = LIMITS) -> tuple[Turn, bytes | None
     head += _HEAD_REST[len(head) - _HEAD_MIN :]
     network, site, incarnation, seq, nonce, digest, wall_ms, flags = head[:_HEAD_MIN]
     known, wait_ms, cursor, trouble, unshown = head[_HEAD_MIN:]
-    flags = as_int(flags, 0, 2 * _LINEAGE - 1)
+    flags = as_int(flags, 0, 2 * _DIRECTIONS - 1)
     if known is not None:
         at, *entry = as_list(known, range(3, 4))
         known = Known(as_int(at, 0, UINT64_MAX), _entry(*entry))
@@ -138,7 +144,8 @@ def split_turn(data: bytes, limits: Limits = LIMITS) -> tuple[Turn, bytes | None
         sender_site, sender_incarnation, lsn = as_list(cursor, range(3, 4))
         cursor = Cursor(_origin(sender_site, sender_incarnation), as_int(lsn, 0, INT64_MAX))
     frontier = sums = lineage = None
-    directory = Names(pieces) if flags & (_FRONTIER | _SUMS) else None
+    directions = EVERY_WAY
+    directory = Names(pieces) if flags & _NAMING else None
     if directory is not None and flags & _FRONTIER:
         frontier = directory.frontier(pieces)
     if directory is not None and flags & _SUMS:
@@ -146,6 +153,9 @@ def split_turn(data: bytes, limits: Limits = LIMITS) -> tuple[Turn, bytes | None
         within(as_int(count, 0, INT64_MAX), limits.scopes, "sums")
         named = [directory.name(table) for table in ints(tables, count)]
         sums = unique(named, ints(totals, count, 0))
+    if directory is not None and flags & _DIRECTIONS:
+        ways = as_list(pieces.item(), range(2, 3))
+        directions = Directions(*(directory.listed(tables, limits) for tables in ways))
     if flags & _LINEAGE:
         count, seqs, nonces = as_list(pieces.item(), range(3, 4))
         within(as_int(count, 0, INT64_MAX), limits.lineage, "changesets of a lineage")
@@ -166,6 +176,7 @@ def split_turn(data: bytes, limits: Limits = LIMITS) -> tuple[Turn, bytes | None
         more=bool(flags & _MORE),
         trouble=as_text(trouble, limits.trouble_length),
         unshown=as_int(unshown, 0, INT64_MAX),
+        directions=directions,
     )
     return turn, chunk or None
 

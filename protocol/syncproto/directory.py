@@ -12,7 +12,7 @@ from syncproto.frames import INT64_MAX, Pieces, as_int, as_list, as_name, item
 from syncproto.frontier import Entry, Frontier, VersionVector
 from syncproto.identity import Origin, SiteId
 from syncproto.integers import ints, packed_ints, split_keys
-from syncproto.limits import LIMITS, within
+from syncproto.limits import LIMITS, Limits, within
 from syncproto.row import Stamp
 
 NAMES_AN_ITEM = 256  # 256 names of 200 characters of four bytes fit an item
@@ -72,6 +72,12 @@ class Directory:
                 ]
             )
 
+    def listed(self, names: Iterable[str]) -> list[Any]:
+        """Different names, for `Names.listed`."""
+        numbers = [self.names[name] for name in sorted(names)]
+        within(len(numbers), LIMITS.scopes, "tables")
+        return [len(numbers), packed_ints(numbers)]
+
     def stamps(self, stamps: Iterable[Stamp]) -> list[Any]:
         """Distinct stamps, for `Names.stamps`."""
         listed = list(stamps)
@@ -112,6 +118,14 @@ class Names:
         if not 0 <= number < len(self._names):
             raise MalformedMessageError(f"there is no name {number}")
         return self._names[number]
+
+    def listed(self, names: Any, limits: Limits) -> frozenset[str]:
+        count, numbers = as_list(names, range(2, 3))
+        within(as_int(count, 0, INT64_MAX), limits.scopes, "tables")
+        found = frozenset(map(self.name, ints(numbers, count)))
+        if len(found) != count:
+            raise MalformedMessageError("a table is listed twice")
+        return found
 
     def frontier(self, pieces: Pieces) -> Frontier:
         limits = pieces.limits

@@ -137,6 +137,11 @@ class Frontier:
             return self
         return Frontier({s: vector for s, vector in self.vectors.items() if s in scopes})
 
+    def without(self, scopes: Iterable[str]) -> "Frontier":
+        """The part that does not speak of `scopes`."""
+        left = self.vectors.keys() - scopes
+        return self if len(left) == len(self.vectors) else self.within(left)
+
     def includes(self, other: "Frontier") -> bool:
         """Whether all that `other` claims is claimed here, of the scopes that both keep."""
         if self is other:

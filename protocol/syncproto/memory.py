@@ -19,6 +19,7 @@ from syncproto.delta import (
     RowBlocks,
     uncovered,
 )
+from syncproto.directions import EVERY_WAY, Directions, admitted
 from syncproto.frontier import Entry, Frontier, VersionVector
 from syncproto.identity import Dot, Origin, RowKey, SiteId
 from syncproto.merge import Conflict, Covers, lost, merged, outlived
@@ -124,6 +125,8 @@ class MemoryReplica:
         self._origins_of: dict[SiteId, tuple[Origin, ...]] = {}
         self.stages: dict[SiteId, Stage] = {}
         self.peers: dict[SiteId, Frontier] = {}
+        self.directions: dict[SiteId, Directions] = {}  # our rules, by peer
+        self._peer_directions: dict[SiteId, Directions] = {}
         self.journal: list[Line] = []
         self._journal_rows: dict[Place, Mapping[str, Value] | None] = {}
         self.sums: dict[str, int] = dict.fromkeys(self.frontier.vectors, 0)
@@ -233,6 +236,8 @@ class MemoryReplica:
             },
             wall_ms=self._wall_ms(),
             unshown=sum(map(len, self.aside.values())),
+            directions=self.directions.get(peer, EVERY_WAY),
+            peer_directions=self._peer_directions.get(peer, EVERY_WAY),
         )
 
     def chunk(self, base: Frontier, after: int) -> Chunk:
@@ -293,11 +298,16 @@ class MemoryReplica:
         if chunk.claim is None:
             return Receipt(taken=True, applied=False)
         del self.stages[sender]
-        self._apply(stage.chunks, chunk.claim)
+        # Of a table that came in half way, by a change of rules, the part before lacks rows: it
+        # waits for the next delta.
+        scopes = frozenset.intersection(*(part.base.scopes for part in stage.chunks))
+        whole = [admitted(part, part.base.scopes - scopes) for part in stage.chunks]
+        self._apply(whole, chunk.claim.within(scopes))
         return Receipt(taken=True, applied=True)
 
-    def heard(self, peer: SiteId, frontier: Frontier) -> None:
+    def heard(self, peer: SiteId, frontier: Frontier, directions: Directions) -> None:
         self.peers[peer] = frontier
+        self._peer_directions[peer] = directions
 
     def renew(self, incarnation: int, common_seq: int) -> None:
         old = self.origin

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from syncproto.delta import Chunk, Cursor
+from syncproto.directions import EVERY_WAY, Directions
 from syncproto.frontier import Entry, Frontier
 from syncproto.identity import Origin
 
@@ -33,8 +34,12 @@ class Turn:
         latest: The speaker's own last changeset under this origin.
         known: What the speaker knows of the listener; None if it never heard of it.
         digest: Digest of the speaker's frontier within the scopes that both are known to
-            keep; of its whole frontier while that is not known.
-        frontier: The speaker's whole frontier, once it is known that the sides differ.
+            keep and of what is agreed to cross the link; of its whole frontier while that is not
+            known. Of a table that it only receives: what it has heard that the listener holds, if
+            it holds all of that.
+        frontier: The speaker's frontier, once it is known that the sides differ; without the
+            tables that cross in neither direction.
+        directions: What of the link stays back by the speaker's rules; told with the frontier.
         cursor: How far the speaker has staged the listener's delta.
         chunk: Rows for the listener.
         sums: For each table the sum over (row key, dots, delete) of rule B11; sent with the
@@ -66,3 +71,4 @@ class Turn:
     more: bool = False
     trouble: str = ""
     unshown: int = 0
+    directions: Directions = EVERY_WAY

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from syncproto.delta import Chunk, Cursor
+from syncproto.directions import EVERY_WAY, Directions
 from syncproto.frontier import Entry, Frontier
 from syncproto.identity import Origin, SiteId
 from syncproto.messages import Known
@@ -35,6 +36,8 @@ class Standing:
         peer_nonces: The same for the peer's latest origins, as far as known here, by incarnation.
         wall_ms: Our clock.
         unshown: How many rows we hold and do not show: parked, or kept aside.
+        directions: What of this link stays back by our rules.
+        peer_directions: And by the peer's, as it last told.
     """
 
     network: bytes
@@ -50,6 +53,17 @@ class Standing:
     peer_nonces: Mapping[int, Mapping[int, int]]
     wall_ms: int
     unshown: int = 0
+    directions: Directions = EVERY_WAY
+    peer_directions: Directions = EVERY_WAY
+
+    @property
+    def agreed(self) -> Directions:
+        return self.directions.agreed(self.peer_directions)
+
+    @property
+    def owed(self) -> Frontier:
+        """What of ours the peer is to hold, as far as its rules are known."""
+        return self.frontier.without(self.agreed.unsent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +99,8 @@ class Replica(Protocol):
         """Keep a chunk durably, and apply the whole delta if this was its end."""
         ...
 
-    def heard(self, peer: SiteId, frontier: Frontier) -> None:
-        """Remember what a peer said it holds."""
+    def heard(self, peer: SiteId, frontier: Frontier, directions: Directions) -> None:
+        """Remember what a peer said it holds, and what of the link stays back by its rules."""
         ...
 
     def renew(self, incarnation: int, common_seq: int) -> None:

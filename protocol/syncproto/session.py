@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from syncproto.delta import Chunk
+from syncproto.directions import EVERY_WAY, Directions, admitted, link_digest
 from syncproto.errors import ForkError, UnexpectedMessageError
-from syncproto.frontier import Entry, Frontier
+from syncproto.frontier import UNKNOWN, Entry, Frontier
 from syncproto.identity import Origin, SiteId, site_text
 from syncproto.messages import Turn
 from syncproto.replica import Receipt, Standing
@@ -47,9 +48,10 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Hear:
-    """Tell the replica what the peer said it holds."""
+    """Tell the replica what the peer said it holds, and its rules for this link."""
 
     frontier: Frontier
+    directions: Directions
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +109,60 @@ class Progress:
     rows_to_receive: int = 0
 
 
-def shared_digest(frontier: Frontier, peer_frontier: Frontier | None) -> bytes:
-    """The digest within the scopes that both keep; of all while the peer's are not known."""
-    if peer_frontier is None:
-        return frontier.digest()
-    return frontier.within(peer_frontier.scopes).digest()
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What crosses between us and a peer, from where both stand.
+
+    Attributes:
+        told: What the peer holds, as far as is known.
+        directions: What of the link stays back by the peer's rules, as far as is known.
+    """
+
+    standing: Standing
+    peer: SiteId
+    told: Frontier | None
+    directions: Directions
+
+    @property
+    def agreed(self) -> Directions:
+        """What stays back by the rules of both."""
+        return self.standing.directions.agreed(self.directions)
+
+    @property
+    def spoken(self) -> Frontier:
+        """What of ours the peer may hear of."""
+        return self.standing.frontier.without(self.agreed.closed)
+
+    @property
+    def owed(self) -> Frontier:
+        """What of ours the peer is to hold."""
+        return self.standing.frontier.without(self.agreed.unsent)
+
+    @property
+    def common(self) -> Frontier:
+        """What both should hold alike when nothing is left to exchange: ours, of the scopes that
+        both keep; of what only comes, the peer's, once we hold all of that."""
+        spoken = self.spoken
+        if self.told is None:
+            return spoken
+        within = spoken.within(self.told.scopes)
+        theirs = {
+            scope: vector
+            for scope in self.agreed.only_received & within.scopes
+            if within.vector(scope).includes(vector := self.told.vector(scope))
+        }
+        return Frontier({**within.vectors, **theirs}) if theirs else within
+
+    def digest(self, frontier: Frontier | None = None) -> bytes:
+        """What a turn says of us; of another frontier: what it would say."""
+        digest = (self.common if frontier is None else frontier).digest()
+        own = self.standing.origin.site
+        return link_digest(digest, {own: self.standing.directions, self.peer: self.directions})
+
+    def heard(self, told: Frontier, claim: Frontier | None) -> Frontier:
+        """What the peer told, and that of what only comes it holds what it claimed for it."""
+        only = self.agreed.only_received
+        return told.joined(claim.within(only)) if claim is not None and only else told
 
 
 def checked(turn: Turn, standing: Standing, peer: SiteId) -> None:
@@ -186,6 +237,7 @@ def _differing_sums(turn: Turn, standing: Standing) -> tuple[str, ...]:
             table
             for table, total in turn.sums.items()
             if table in standing.sums
+            and table in turn.frontier.vectors
             and standing.sums[table] != total
             and standing.frontier.vector(table).entries == turn.frontier.vector(table).entries
         )
@@ -253,6 +305,8 @@ class Answer:
         self._turn: Turn | None = None
         self._pending: Chunk | None = None
         self._frontier: Frontier | None = None
+        self._claim: Frontier | None = None
+        self._directions = EVERY_WAY
         self._waited = False
         self.progress = Progress()
         self.alarms: tuple[str, ...] = ()
@@ -289,10 +343,14 @@ class Answer:
         if self._pending is not None:
             chunk, self._pending = self._pending, None
             self.progress.rows_received += chunk.row_count
+            chunk = admitted(chunk, standing.directions.unreceived)
+            self._claim = chunk.claim
             return [Take(chunk)]
         return self._said(turn, standing)
 
-    def took(self, _receipt: Receipt) -> list[Effect]:
+    def took(self, receipt: Receipt) -> list[Effect]:
+        if not receipt.applied:
+            self._claim = None
         return [Look()]
 
     def cut(self, chunk: Chunk, standing: Standing) -> list[Effect]:
@@ -305,32 +363,38 @@ class Answer:
         return [Look()]
 
     def _said(self, turn: Turn, standing: Standing) -> list[Effect]:
-        effects: list[Effect] = []
-        self._frontier = turn.frontier
-        if turn.frontier is not None:
+        known = standing.peer_frontier
+        told, directions = turn.frontier, standing.peer_directions
+        if told is not None:
+            directions = turn.directions
             self.alarms = _alarming(turn, standing)
-            if turn.frontier != standing.peer_frontier:
-                effects.append(Hear(turn.frontier))
-        elif standing.peer_frontier is not None:
-            ours = standing.frontier.within(standing.peer_frontier.scopes)
-            if ours.digest() == turn.digest:
-                self._frontier = _joined_over(standing.peer_frontier, ours)
-            elif standing.peer_frontier.within(standing.frontier.scopes).digest() == turn.digest:
-                self._frontier = standing.peer_frontier
-        elif standing.frontier.digest() == turn.digest:
-            self._frontier = standing.frontier
-        if self._frontier is None and self._waited:
+        self._directions = directions
+        link = Link(standing, self.peer, known, directions)
+        if told is not None:
+            told = link.heard(told, self._claim)
+        elif known is not None:
+            known = link.heard(known, self._claim)
+            link = replace(link, told=known)
+            if link.digest() == turn.digest:
+                told = _joined_over(known, link.common)
+            elif link.digest(known.within(link.spoken.scopes)) == turn.digest:
+                told = known
+        elif link.digest() == turn.digest:
+            told = link.common
+        if told is None and self._waited:
             # While the turn waited its sender told more by another one; if that is wrong, it
             # refuses the chunk by its base, and says what it holds.
-            self._frontier = standing.peer_frontier
-        if turn.frontier is None and self._frontier not in (None, standing.peer_frontier):
-            effects.append(Hear(self._frontier))
-        if self._frontier is None:
-            return [*effects, self._reply(standing, None)]
-        if not self._frontier.includes(standing.frontier):
+            told = known
+        self._frontier = told
+        if told is None:
+            return [self._reply(standing, None)]
+        effects: list[Effect] = []
+        if (told, directions) != (standing.peer_frontier, standing.peer_directions):
+            effects.append(Hear(told, directions))
+        if not told.includes(link.owed):
             cursor = turn.cursor
             after = cursor.lsn if cursor and cursor.sender == standing.origin else 0
-            return [*effects, Cut(self._frontier, after)]
+            return [*effects, Cut(told.without(link.agreed.unsent), after)]
         if turn.wait_ms and not self._waited and turn.chunk is None:
             return [*effects, Await(turn.wait_ms)]
         return [*effects, self._reply(standing, None)]
@@ -338,13 +402,15 @@ class Answer:
     def _reply(self, standing: Standing, chunk: Chunk | None) -> Send:
         turn = self._turn
         assert turn is not None, "a turn was received"
-        digest = shared_digest(standing.frontier, self._frontier)
+        link = Link(standing, self.peer, self._frontier, self._directions)
+        digest = link.digest()
         equal = turn.digest == digest
         return Send(
             _turn(
                 standing,
                 digest=digest,
-                frontier=None if equal else standing.frontier,
+                frontier=None if equal else link.spoken,
+                directions=EVERY_WAY if equal else standing.directions,
                 sums=_told_sums(turn, standing, equal=equal),
                 chunk=chunk,
                 more=chunk is not None and chunk.claim is None,
@@ -388,6 +454,8 @@ class Call:
     _peer_origin: Origin | None = None
     _answer: Turn | None = None
     _pending: Chunk | None = None
+    _claim: Frontier | None = None
+    _directions: Directions = EVERY_WAY
     _told_lineage: bool = False
     _asked: bool = False
     _idle: int = 0
@@ -421,6 +489,7 @@ class Call:
         """
         if self._target is None:
             self._target = standing.frontier
+            self._directions = standing.peer_directions
         answer = self._answer
         if answer is None:
             return self._first(standing)
@@ -441,11 +510,15 @@ class Call:
             self._told_lineage = True
             return [self._say(standing, None, lineage)]
         if self._pending is not None:
-            chunk, self._pending = self._pending, None
+            chunk = admitted(self._pending, standing.directions.unreceived)
+            self._pending = None
+            self._claim = chunk.claim
             return [Take(chunk)]
         return self._next(answer, standing)
 
-    def took(self, _receipt: Receipt) -> list[Effect]:
+    def took(self, receipt: Receipt) -> list[Effect]:
+        if not receipt.applied:
+            self._claim = None
         return [Look()]
 
     def cut(self, chunk: Chunk, standing: Standing) -> list[Effect]:
@@ -459,8 +532,8 @@ class Call:
     def _first(self, standing: Standing) -> list[Effect]:
         told = standing.peer_frontier
         self._peer_frontier = told
-        if told is not None and not told.includes(standing.frontier):
-            return [Cut(told, 0)]
+        if told is not None and not told.includes(standing.owed):
+            return [Cut(told.without(standing.agreed.unsent), 0)]
         return [self._say(standing, None)]
 
     def _next(self, answer: Turn, standing: Standing) -> list[Effect]:
@@ -472,15 +545,17 @@ class Call:
         if self._wanted is None:
             self._wanted = told
         assert self._target is not None, "the exchange has begun"
+        link = Link(standing, self.peer, told, self._directions)
         now = (standing.frontier, standing.cursor, told, self._peer_cursor_lsn)
         self._idle = self._idle + 1 if now == self._before else 0
         self._before = now
-        pulled = standing.frontier.includes(self._wanted.within(standing.frontier.scopes))
-        pushed = told.includes(self._target)
+        wanted = self._wanted.without(link.agreed.unreceived)
+        pulled = standing.frontier.includes(wanted.within(standing.frontier.scopes))
+        pushed = told.includes(self._target.without(link.agreed.unsent))
         if pushed and pulled and not answer.more:
-            if shared_digest(standing.frontier, told) == self._told:
+            if link.digest() == self._told:
                 return [*effects, self._finish(True, "")]
-            if told.includes(standing.frontier):
+            if told.includes(link.owed):
                 # The peer does not know yet that we have what it sent.
                 self._idle += 1
                 if self._idle >= 2:
@@ -489,22 +564,34 @@ class Call:
         if self._idle >= IDLE_TURNS_MAX:
             reason = "the peer has not taken all of ours" if pulled else "the peer has not sent all"
             return [*effects, self._finish(pushed and pulled, reason)]
-        if not told.includes(standing.frontier):
-            return [*effects, Cut(told, self._peer_cursor_lsn)]
+        if not told.includes(link.owed):
+            base = told.without(link.agreed.unsent)
+            return [*effects, Cut(base, self._peer_cursor_lsn)]
         return [*effects, self._say(standing, None)]
 
     def _hear(self, answer: Turn, standing: Standing, effects: list[Effect]) -> None:
-        told = answer.frontier
-        if told is None and answer.digest == shared_digest(standing.frontier, self._peer_frontier):
-            base = self._peer_frontier or Frontier({})
-            scopes = base.scopes or standing.frontier.scopes
-            told = _joined_over(base, standing.frontier.within(scopes))
+        told, directions = answer.frontier, standing.peer_directions
         if told is not None:
-            if told != standing.peer_frontier:
-                effects.append(Hear(told))
+            directions = answer.directions
+        self._directions = directions
+        link = Link(standing, self.peer, self._peer_frontier, directions)
+        if told is not None:
+            told = link.heard(told, self._claim)
+        elif self._peer_frontier is not None:
+            self._peer_frontier = link.heard(self._peer_frontier, self._claim)
+            link = replace(link, told=self._peer_frontier)
+        if told is None and answer.digest == link.digest():
+            told = _joined_over(self._peer_frontier or UNKNOWN, link.common)
+        self._claim = None
+        if told is not None:
+            if (told, directions) != (standing.peer_frontier, standing.peer_directions):
+                effects.append(Hear(told, directions))
             self._peer_frontier = told
         if told is not None and (answer.frontier is not None or answer.sums is not None):
-            answer = replace(answer, frontier=told)
+            if answer.frontier is None:
+                # Of what crosses one way alone, an equal digest does not say that both are equal.
+                both = told.without(link.agreed.unsent | link.agreed.unreceived)
+                answer = replace(answer, frontier=both)
             self._alarms = _alarming(answer, standing)
             self._trouble = self._trouble or _fork_trouble(answer, standing)
         cursor = answer.cursor
@@ -515,7 +602,8 @@ class Call:
     def _say(
         self, standing: Standing, chunk: Chunk | None, lineage: Mapping[int, int] | None = None
     ) -> Send:
-        digest = shared_digest(standing.frontier, self._peer_frontier)
+        link = Link(standing, self.peer, self._peer_frontier, self._directions)
+        digest = link.digest()
         self._told = digest
         answer = self._answer
         differ = answer is not None and answer.digest != digest
@@ -523,7 +611,8 @@ class Call:
             _turn(
                 standing,
                 digest=digest,
-                frontier=standing.frontier if differ else None,
+                frontier=link.spoken if differ else None,
+                directions=standing.directions if differ else EVERY_WAY,
                 sums=standing.sums if differ and standing.settled else None,
                 chunk=chunk,
                 more=chunk is not None and chunk.claim is None,

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 
 from syncproto.delta import Chunk
+from syncproto.directions import Directions
 from syncproto.frontier import Frontier
 from syncproto.identity import Dot, Origin, SiteId
 from syncproto.memory import ConflictName
@@ -397,8 +398,8 @@ class RecordedSite:
         if joined != seen:
             self._seen = offered if joined == offered else joined
 
-    def heard(self, peer: SiteId, frontier: Frontier) -> None:
-        self.subject.replica.heard(peer, frontier)
+    def heard(self, peer: SiteId, frontier: Frontier, directions: Directions) -> None:
+        self.subject.replica.heard(peer, frontier, directions)
 
     def renew(self, incarnation: int, common_seq: int) -> None:
         """What the site cannot prove to be shared it writes again: writes of their own.

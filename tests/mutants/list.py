@@ -47,6 +47,8 @@ CLASHES = "node/syncnode/clashes.py"
 LADDER = "node/syncnode/ladder.py"
 POSTGRESQL = "node/syncnode/dialects/postgresql.py"
 
+DIRECTIONS = "protocol/syncproto/directions.py"
+
 SEEDS = "tests/protocol/test_seeds.py::test_any_run_converges_and_loses_nothing"
 
 
@@ -191,9 +193,39 @@ MUTANTS = (
     ),
     Mutant(
         "an exchange is complete when the peer has all", SESSION,
-        "pulled = standing.frontier.includes(self._wanted.within(standing.frontier.scopes))",
+        "pulled = standing.frontier.includes(wanted.within(standing.frontier.scopes))",
         "pulled = True",
         SEEDS,
+    ),
+    Mutant(
+        "rules: a table is sent against the peer's rule", SESSION,
+        "Cut(told.without(link.agreed.unsent), after)", "Cut(told, after)",
+        of("directions", "a_table_stays_where_either_side_keeps_it_back"),
+    ),
+    Mutant(
+        "rules: what is not received is taken when it comes", DIRECTIONS,
+        "if chunk.base.scopes.isdisjoint(refused) and not any(", "if chunk or any(",
+        of("directions", "what_a_peer_sends_against_a_rule_is_neither_taken_nor_claimed"),
+    ),
+    Mutant(
+        "rules: the end of a delta claims a table that its beginning left out", MEMORY,
+        "self._apply(whole, chunk.claim.within(scopes))", "self._apply(stage.chunks, chunk.claim)",
+        of("directions", "a_table_let_through_in_the_middle_of_a_delta_is_not_claimed_by_its_end"),
+    ),
+    Mutant(
+        "rules: a round compares what only comes with the peer's", SESSION,
+        "return Frontier({**within.vectors, **theirs}) if theirs else within", "return within",
+        of("directions", "a_quiet_round_is_as_small_with_rules_as_without"),
+    ),
+    Mutant(
+        "rules: a word that the peer has not heard yet stays unheard", DIRECTIONS,
+        "hasher = hashlib.sha256(frontier_digest)", "return frontier_digest",
+        of("directions", "each_site_holds_exactly_what_its_rules_let_through"),
+    ),
+    Mutant(
+        "rules: what comes one way is compared by sums though both hold different changes", SESSION,
+        "both = told.without(link.agreed.unsent | link.agreed.unreceived)", "both = told",
+        of("directions", "each_site_holds_exactly_what_its_rules_let_through"),
     ),
     Mutant(
         "an exchange without progress goes on", SESSION,
@@ -340,7 +372,7 @@ MUTANTS = (
     ),
     Mutant(
         "SQLite apply: parked circles wait for each other", NODE_SETTLING,
-        "progress = self._show_circles() or progress", "progress = progress or False",
+        "return self._show_circles() or progress", "return progress",
         on_sqlite("tables_that_refer_to_each_other_in_a_circle"),
     ),
     Mutant(

@@ -14,8 +14,11 @@ FEW = (
 )
 
 
-def test_every_mutant_has_a_name_of_its_own() -> None:
+def test_every_mutant_has_a_name_of_its_own_and_still_fits() -> None:
     assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) >= 20
+    root = Path(__file__).parents[2]
+    for mutant in MUTANTS:
+        assert (root / mutant.module).read_text().count(mutant.old) == 1, mutant.name
 
 
 @pytest.mark.parametrize("name", FEW)

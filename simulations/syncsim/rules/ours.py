@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from syncnode.exchange import perform
 from syncproto.delta import Chunk
+from syncproto.directions import Directions
 from syncproto.frontier import Frontier
 from syncproto.identity import Dot, Origin, SiteId
 from syncproto.memory import MemoryReplica
@@ -151,9 +152,9 @@ class OurMember:
             self._tell_arrivals(before, self.replica.frontier)
         return receipt
 
-    def heard(self, peer: SiteId, frontier: Frontier) -> None:
+    def heard(self, peer: SiteId, frontier: Frontier, directions: Directions) -> None:
         self._version += self.replica.peers.get(peer) != frontier
-        self.record.heard(peer, frontier)
+        self.record.heard(peer, frontier, directions)
 
     def renew(self, incarnation: int, common_seq: int) -> None:
         self._version += 1

@@ -309,8 +309,8 @@ BUGS = (
     ),
     Bug(
         "a delta that the caller sends begins anew with each chunk", RESUMES, SESSION,
-        "return [*effects, Cut(told, self._peer_cursor_lsn)]",
-        "return [*effects, Cut(told, 0)]",
+        "return [*effects, Cut(base, self._peer_cursor_lsn)]",
+        "return [*effects, Cut(base, 0)]",
         "bound", 16,
     ),
     Bug(
@@ -327,8 +327,8 @@ BUGS = (
     ),
     Bug(
         "of a delta only the last chunk is applied", CLAIM_LAST, MEMORY,
-        "self._apply(stage.chunks, chunk.claim)",
-        "self._apply(stage.chunks[-1:], chunk.claim)",
+        "self._apply(whole, chunk.claim.within(scopes))",
+        "self._apply(whole[-1:], chunk.claim.within(scopes))",
         "oracle", 16,
     ),
     Bug(
@@ -530,7 +530,7 @@ BUGS = (
     ),
     Bug(
         "an exchange is complete when the callee has all", BOTH_HAVE, SESSION,
-        "pulled = standing.frontier.includes(self._wanted.within(standing.frontier.scopes))",
+        "pulled = standing.frontier.includes(wanted.within(standing.frontier.scopes))",
         "pulled = True",
         "bound", 15,
     ),
