@@ -60,7 +60,10 @@ def sqlite_subject(
     def opened(path: Path) -> DatabaseReplica:
         database = Database(f"sqlite:///{path}")
         return plainly_cut(
-            DatabaseReplica(database, None, wall_ms=clock, nonce=nonce, rows_first=rows_max)
+            # The replica in memory passes on nothing of tables that it lacks, nor does this one.
+            DatabaseReplica(
+                database, None, wall_ms=clock, nonce=nonce, rows_first=rows_max, pass_on=False
+            )
         )
 
     return SqliteSubject(path, {name: SCHEMA[name] for name in tables}, clock, opened)

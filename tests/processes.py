@@ -34,7 +34,7 @@ SCHEMA = """
 """
 
 
-def eventually(ask: Callable[[], Any], *, within_s: float = 10.0) -> Any:
+def eventually(ask: Callable[[], Any], *, within_s: float = 40.0) -> Any:
     """The first true answer; fails when there is none in time."""
     ends_s = time.monotonic() + within_s
     while not (found := ask()):

@@ -26,6 +26,7 @@ from tables import (
     dialect_of,
     execute,
     insertion,
+    neutral,
     records,
 )
 
@@ -80,7 +81,8 @@ def edit(
         assert first is not None
         return insertion(table.name, first, dialect)
     row = draw.choice(rows)
-    where = {name: row[name] for name in table.primary_key or [c.name for c in table.columns]}
+    names = table.primary_key or [column.name for column in table.columns]
+    where = {name: _asked(row[name], table.column(name).type) for name in names}
     fixed = {*table.primary_key, *table.identity}
     free = [column for column in table.columns if column.name not in fixed]
     if deletes and (choice > 0.85 or not free):
@@ -96,6 +98,11 @@ def edit(
         where,
         dialect,
     )
+
+
+def _asked(value: Any, kind: str) -> Any:
+    """A value as a condition takes it: MariaDB shows bits as bytes, and compares numbers."""
+    return neutral(value, kind) if kind == "bit" and isinstance(value, bytes) else value
 
 
 def perform(connection: Any, statement: Statement) -> bool:

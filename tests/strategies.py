@@ -159,6 +159,7 @@ turns_without_chunk = st.builds(
     more=st.booleans(),
     trouble=st.sampled_from(["", "your clock is ahead"]),
     unshown=st.sampled_from([0, 3]),
+    kept=st.frozensets(names, max_size=3),
 )
 turns = st.builds(
     lambda turn, chunk: replace(turn, chunk=chunk), turns_without_chunk, st.none() | chunks

@@ -85,9 +85,6 @@ class Walker:
         if dialect_of(self._connection) == "postgresql":
             self._catalogue_of_postgresql()
             return
-        if dialect_of(self._connection) == "postgresql":
-            self._postgresql()
-            return
         for (table,) in self._ask(
             "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()"
         ):

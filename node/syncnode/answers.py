@@ -2,10 +2,13 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from syncnode.contents import Contents
 from syncnode.hidden import HELD, HiddenRows
+from syncnode.pages import checked, page_told, rest_told
 from syncnode.sidecar import Sidecar
 from syncnode.table import Origins, Table
 from syncproto.codec import decode_cells, encode_chunk
@@ -13,9 +16,9 @@ from syncproto.comparing import answered
 from syncproto.delta import Chunk, blocks_of
 from syncproto.errors import StoreError
 from syncproto.frontier import Frontier
-from syncproto.identity import RowKey
+from syncproto.identity import RowKey, SiteId
 from syncproto.question_bytes import decode_question, encode_finding
-from syncproto.questions import Question, table_hash
+from syncproto.questions import Finding, PageTold, Question, Reading, TableHash, table_hash
 from syncproto.row import Row
 
 if TYPE_CHECKING:
@@ -65,8 +68,10 @@ class Answers:
         if self._ending:
             raise StoreError("this site is about to end; ask again later", transient=True)
 
-    def answer(self, body: bytes) -> bytes:
+    def answer(self, body: bytes, asker: SiteId | None = None) -> bytes:
         """The finding to a question, as bytes; blocking. The journal is sealed before.
+
+        `asker`: by whose rules some tables may stay back from what is to be taken in.
 
         Raises:
             PeerError: The question is malformed or does not fit this site.
@@ -75,9 +80,41 @@ class Answers:
         question = decode_question(body)
         contents = self._reading(question)
         finding = answered(question, contents, contents.unshown)
+        if question.groups:
+            finding = replace(finding, reading=contents.reading)
+        if question.reading is not None:
+            unsent = self._replica.stays_back(asker).unsent if asker else frozenset[str]()
+            return self._replica.offering(
+                partial(self._told, question, finding, contents.reading, unsent)
+            )
         if question.wanted is None:
             return encode_finding(finding)
         return encode_finding(finding) + self._wanted(question)
+
+    def _told(
+        self,
+        question: Question,
+        finding: Finding,
+        ours: Reading,
+        unsent: frozenset[str],
+        book: Sidecar,
+        hidden: HiddenRows,
+    ) -> bytes:
+        """What is asked of one reading: it is taken in as what we hold."""
+        reading = checked(ours, question.reading)
+        tables = {hashed: one for hashed, one in self._by_hash.items() if one.name not in unsent}
+        pages = tuple(
+            page_told(book, tables[page.table], page, reading)
+            if page.table in tables
+            else PageTold(page.upto, b"")
+            for page in question.pages
+        )
+        rows = b""
+        if question.rest is not None:
+            rows = rest_told(book, hidden, self._replica.tables, question.rest, reading, unsent)
+        elif question.wanted is not None:
+            rows = self._wanted_in(book, question.wanted, tables)
+        return encode_finding(replace(finding, reading=reading, pages=pages, rows=rows))
 
     def _reading(self, question: Question) -> Contents:
         kept = None if question.groups else self._readings.get(question.run)
@@ -90,17 +127,25 @@ class Answers:
         return kept
 
     def _wanted(self, question: Question) -> bytes:
-        by_hash = {table_hash(table.name): table for table in self._replica.tables.values()}
-        wanted = {
-            by_hash[table].name: keys
-            for table, keys in (question.wanted or {}).items()
-            if table in by_hash
-        }
         with self._replica.database.read() as tx:
             book = Sidecar.load(tx, self._replica.plan)
-            rows = states(tx, book, self._replica.tables.values(), wanted)
-            seen = book.frontier.within(sorted(wanted))
-        return rows_as_chunk(book, seen, rows)
+            return self._wanted_in(book, question.wanted or {}, self._by_hash)
+
+    @property
+    def _by_hash(self) -> dict[TableHash, Table]:
+        return {table_hash(table.name): table for table in self._replica.tables.values()}
+
+    def _wanted_in(
+        self,
+        book: Sidecar,
+        keys_by_table: Mapping[TableHash, Sequence[RowKey]],
+        by_hash: Mapping[TableHash, Table],
+    ) -> bytes:
+        wanted = {
+            by_hash[table].name: keys for table, keys in keys_by_table.items() if table in by_hash
+        }
+        rows = states(book.tx, book, self._replica.tables.values(), wanted)
+        return rows_as_chunk(book, book.frontier.within(sorted(wanted)), rows)
 
 
 def rows_as_chunk(book: Sidecar, seen: Frontier, rows: Mapping[tuple[str, RowKey], Row]) -> bytes:

@@ -40,6 +40,7 @@ class Applier(Arrivals, Settler):
         for number, key, row in due:
             table = self._tables.get(number)
             if table is None:
+                self._keeper.take_due(number, key, row)
                 continue
             wanted = self._ours(table, [key])[key]
             wanted.row = merged(wanted.row, row)

@@ -6,6 +6,7 @@ by row through the protocol's own merge.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 from syncnode.conditional import deciders, numbered, written
@@ -20,12 +21,14 @@ from syncproto.clock import milliseconds
 from syncproto.codec import encode_cells
 from syncproto.delta import Block
 from syncproto.frontier import Frontier, VersionVector
-from syncproto.identity import RowKey
+from syncproto.identity import Dot, RowKey
 from syncproto.memory import parted
 from syncproto.merge import lost, merged
 from syncproto.row import EMPTY, Reference, Row, Stamp
 from syncproto.sums import key_hash, row_sum, same_stamp_sum, stamp_hash
 
+# Of stamps, for thousands at once: their properties would cost more than the rows.
+_hlc_of, _dot_of = itemgetter(0), itemgetter(1, 2)
 SAMPLED_ROWS_MIN = 200  # below it, asking for each row costs less than being wrong
 SAMPLE_ROWS = 16
 
@@ -66,8 +69,9 @@ class Arrivals(Revivals):
         arrivals: dict[int, _Arrivals] = {}
         for block in blocks:
             table = self._by_name.get(block.table)
-            if table is None:
-                continue  # disabled since the peer was told; nothing of it is claimed
+            if table is None:  # kept for others, or disabled since the peer was told
+                self._conflicts += self._keeper.take(block, claim.vector(block.table))
+                continue
             arrivals.setdefault(table.number, _Arrivals()).blocks.append(block)
         self._look(arrivals)
         for number, here in arrivals.items():
@@ -152,7 +156,7 @@ class Arrivals(Revivals):
             odd_one_out = set(block.deletes)
             odd_one_out |= self._may_lead_elsewhere(table, block)
             unknown = plain and not (odd_one_out or block.odd or here.found or here.hidden)
-            if unknown and max(block.stamps).hlc <= self._limit:
+            if unknown and max(map(_hlc_of, block.stamps)) <= self._limit:
                 short.append(block)
                 continue
             rest = Block(block.table, block.columns, block.references)
@@ -248,36 +252,36 @@ class Arrivals(Revivals):
         columns, rows, _ = self._local_rows(table, block, unresolved)
         if unresolved or self._without_parents(table, columns, rows):
             return False
+        whole = [row for row in rows if row is not None]
         self._write_to(table.number)
         try:
             # No savepoint: it would copy each page that the rows touch, at the price of the
             # rows themselves. The whole transaction is begun anew instead, row by row.
             with self._tx.dialect.capture_paused(self._tx, table.number):
-                self._tx.executemany(table.insert_sql(columns), [row for row in rows if row])
+                table.insert(self._tx, columns, whole)
         except self._row_errors as error:
             if self._refusal(table, error) is None:
                 raise
             raise NotPlain from error
         sidecar = self._sidecar
         first = sidecar.reserve_lsns(table.name, len(rows))
-        stamps = set(block.stamps)
-        dots = {stamp.dot for stamp in stamps}
+        dots = set(map(_dot_of, block.stamps))
         places = [columns.index(name) for name in table.plan.primary_key]
-        numbered = zip(rows, block.stamps, block.keys, strict=True)
         if len(dots) == 1 and len(places) == 1:
-            (dot,), (place,) = dots, places
+            (dot,) = [Dot(*one) for one in dots]
+            lsns = range(first, first + len(rows))
+            pks = map(itemgetter(places[0]), whole)
+            hlcs = map(_hlc_of, block.stamps)
             table.insert_new_clocks(
                 self._tx,
-                [
-                    (row[place], lsn, stamp.hlc, key)
-                    for lsn, (row, stamp, key) in enumerate(numbered, start=first)
-                    if row is not None
-                ],
+                list(zip(pks, lsns, hlcs, block.keys, strict=True)),
                 sidecar.number(dot.origin),
                 dot.seq,
             )
             total = same_stamp_sum(block.keys, block.stamps[0])
         else:
+            stamps = set(block.stamps)
+            numbered = zip(rows, block.stamps, block.keys, strict=True)
             fields = {
                 stamp: (stamp.hlc, sidecar.number(stamp.origin), stamp.seq) for stamp in stamps
             }
@@ -295,7 +299,7 @@ class Arrivals(Revivals):
                 for key, stamp in zip(block.keys, block.stamps, strict=True)
             )
         sidecar.add_sum(table.name, total)
-        sidecar.hlc = max(sidecar.hlc, max(stamps).hlc)
+        sidecar.hlc = max(sidecar.hlc, *map(_hlc_of, block.stamps))
         if self._someone_waits():
             self._appeared.setdefault(table.number, set()).update(block.keys)
         return True

@@ -93,17 +93,20 @@ class Clashes(Merging):
         for step in steps:
             for rivals in _classes(table, step.unique, claimants.values()):
                 _serve(table, step, rivals)
-        taken_out = False
+        taken_out, merges = False, any(step.merges for step in steps)
         for one in claimants.values():
             if one.into is not None:
                 winner = one.into.wanted
                 winner.instead = one.into.instead
                 merged = self._merge_into(table, one.wanted, winner, named=one.named)
                 taken_out = merged or taken_out
+                if merged:
+                    break
             elif one.outcome is not None:
-                taken_out = self._take_out(table, one.wanted, one.outcome) or taken_out
-            if taken_out:
-                break
+                gone = self._take_out(table, one.wanted, one.outcome)
+                taken_out = gone > 0 or taken_out
+                if gone > 1 or (gone and merges):
+                    break  # others of these may have gone with it, or stand for themselves now
         return taken_out
 
     # Who asks for what

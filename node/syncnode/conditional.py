@@ -60,7 +60,7 @@ class ByContent:
             if condition.by is not None:
                 name = f"d{place}"
                 joins += (
-                    f" LEFT JOIN {quote(condition.decider)} {name} ON "
+                    f" LEFT JOIN {quote(condition.decided_in)} {name} ON "
                     f"{name}.{quote(condition.decider_key)} = {alias}.{quote(condition.by)}"
                 )
                 says = f"{name}.{quote(condition.column)}"
@@ -147,7 +147,7 @@ def leads_elsewhere(
     quote = table.dialect.quote
     if condition.by is not None:
         deciding = tx.value(
-            f"SELECT {quote(condition.column)} FROM {quote(condition.decider)} "
+            f"SELECT {quote(condition.column)} FROM {quote(condition.decided_in)} "
             f"WHERE {quote(condition.decider_key)}={tx.mark}",
             (deciding,),
         )
@@ -181,7 +181,7 @@ def refers_sql(
     if condition.by is None:
         return f"{same} AND {child}.{quote(condition.column)} IN ({says})"
     return (
-        f"{same} AND EXISTS (SELECT 1 FROM {quote(condition.decider)} d WHERE "
+        f"{same} AND EXISTS (SELECT 1 FROM {quote(condition.decided_in)} d WHERE "
         f"d.{quote(condition.decider_key)} = {child}.{quote(condition.by)} "
         f"AND d.{quote(condition.column)} IN ({says}))"
     )

@@ -4,7 +4,7 @@
     database = "mysql+pymysql://openmrs:secret@127.0.0.1/openmrs"
     listen = "0.0.0.0:8470"                     # without it the site only calls others
     url = "https://sync.rwinkwavu.example:8470" # where others call it; default https://<listen>
-    key = "site.key"
+    key = "site.key"                            # both optional, and these the defaults
     anchor = "site.anchor"
     topology = "topology.toml"                  # optional: the network, see topology.py
     every = "15m"                               # optional, here or in the topology
@@ -19,6 +19,9 @@
 
     [tables.visit]                              # rules of a table: schema/rule_files.py
     references.place_id = "place"
+
+    [maps.kinds]                                # used by such rules, as in a preset
+    "Place" = "place"
 
     [filters]                                   # what is shown instead: filters.py
     person = ["without_phone"]
@@ -46,6 +49,7 @@ from syncnode.database_url import (
 )
 from syncnode.filters import read_filters
 from syncnode.hook_settings import Hook, read_hooks
+from syncnode.schema.rule_files import read_maps
 from syncnode.toml_reader import Document, Table, meant, shown
 from syncnode.topology import (
     EVERY_TABLE,
@@ -54,6 +58,7 @@ from syncnode.topology import (
     every_ms,
     name_fault,
     read_topology,
+    renamings,
     table_choice,
     url_fault,
 )
@@ -224,8 +229,8 @@ def _settings(document: Document, environment: Mapping[str, str]) -> Settings | 
     database, database_given = _database(root, folder, environment)
     listen = root.text("listen", example="127.0.0.1:8470", check=listen_fault)
     url = root.text("url", example="https://sync.kigali.example:8470", check=url_fault)
-    key, anchor = _file(root, "key", folder), _file(root, "anchor", folder)
-    if key and key == anchor:
+    key, anchor = (_file(root, one, folder) or folder / f"site.{one}" for one in ("key", "anchor"))
+    if key == anchor:
         root.fault("anchor", "is the file of the key; give each its own")
     topology_path = root.text("topology", example="topology.toml")
     calls_every_ms = every_ms(root)
@@ -233,14 +238,14 @@ def _settings(document: Document, environment: Mapping[str, str]) -> Settings | 
     hooks = read_hooks(root.table("hooks"))
     filters = read_filters(root.table("filters"))
     tables_table = root.table("tables")
-    tables = table_choice(tables_table)
+    tables = table_choice(tables_table, read_maps(root.table("maps")))
+    tables = replace(tables, renamed=renamings(root.table("renamed")))
     tables_table.refuse_unknown()
     root.refuse_unknown()
-    for missing, example in (("name", "kigali"), ("key", "site.key"), ("anchor", "site.anchor")):
-        if missing not in root:
-            root.fault(missing, f'is missing; write, say, {missing} = "{example}"')
+    if "name" not in root:
+        root.fault("name", 'is missing; write, say, name = "kigali"')
     topology = _topology(root, topology_path, folder)
-    if not (name and database and key and anchor):
+    if not (name and database):
         return None
     settings = Settings(
         path=document.path,
@@ -361,7 +366,14 @@ def within_network(
     own = (*there.rules[bool(there.preset) :], *here.rules[bool(here.preset) :])
     completed = replace(
         settings,
-        tables=TableChoice(only, exclude, here.preset or there.preset, (*presets, *own)),
+        tables=TableChoice(
+            only,
+            exclude,
+            here.preset or there.preset,
+            (*presets, *own),
+            here.pass_on and there.pass_on,
+            tuple({**dict(there.renamed), **dict(here.renamed)}.items()),
+        ),
         public_url=settings.public_url or (site.url if site else None),
         every_ms=(site.every_ms if site else None) or EVERY_MS,
     )

@@ -11,6 +11,7 @@ when the rows that seem to differ are read again.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from syncnode.hidden import HELD, MERGED, PARKED, SHOWN, STATE_HERE
@@ -30,11 +31,14 @@ from syncproto.fingerprints import (
     place_of,
 )
 from syncproto.identity import Origin, RowKey, SiteId
+from syncproto.keys import canonical_uuid, uuid_text
+from syncproto.questions import Reading
 from syncproto.row import Row, Value
 
 if TYPE_CHECKING:
     from syncnode.database import Transaction
     from syncnode.replica import DatabaseReplica
+    from syncnode.schema.plan import ColumnPlan
 
 ROWS_PER_READ = 5_000
 KEYS_PER_READ = 50_000
@@ -53,6 +57,16 @@ def silent(_: str) -> None:
     """Progress that nobody follows."""
 
 
+def canonical_forms(table: Table, names: Sequence[str]) -> list[Callable[[Any], Any]]:
+    """For each of these columns what makes the form in which its values are compared."""
+    forms = [_form_of(table.plan.column(name)) for name in names]
+    return [partial(_in_form, form) for form in forms]
+
+
+def _in_form(form: Callable[[Any], Any] | None, value: Any) -> Any:
+    return _plain(form(value) if form is not None and value is not None else value)
+
+
 class Contents:
     """One reading of a site's tables; see `syncproto.fingerprints.Source`.
 
@@ -62,6 +76,7 @@ class Contents:
     Attributes:
         totals: Each table whole.
         unshown: Rows that are replicated and not shown, by table.
+        reading: Of when it is.
     """
 
     def __init__(self, replica: "DatabaseReplica", progress: Progress = silent) -> None:
@@ -72,6 +87,7 @@ class Contents:
         with self._database.read() as tx:
             counts = {name: rows.count(tx) for name, rows in self._tables.items()}
             self.unshown = _unshown(tx, replica.tables)
+            self.reading = _reading(tx)
         bound = depth_bound(list(counts.values()))
         self._summaries = {name: Summary(depth_for(count, bound)) for name, count in counts.items()}
         for name, rows in self._tables.items():
@@ -140,7 +156,7 @@ class _Rows:
         self._hasher = RowHasher(table.columns)
         self._hashers: dict[tuple[str, ...], RowHasher] = {}
         self._absent_by_cells: dict[bytes, frozenset[str]] = {}
-        forms = {column.name: _FORMS.get(column.kind) for column in table.travelling}
+        forms = {column.name: _form_of(column) for column in table.travelling}
         self._forms = {name: form for name, form in forms.items() if form is not None}
         self._placed = [(table.place[name], form) for name, form in self._forms.items()]
 
@@ -258,7 +274,7 @@ class _Rows:
             wire = values
         if set(map(type, wire)) <= _PLAIN:
             return wire
-        return [_plain(value) for value in wire]
+        return [value if type(value) in _PLAIN else _plain(value) for value in wire]
 
     # Rows whose state stands in the sidecar
 
@@ -315,6 +331,14 @@ class _Rows:
         return _plain(form(value) if form is not None and value is not None else value)
 
 
+def _reading(tx: "Transaction") -> Reading:
+    """What changes from now on bears a higher lsn."""
+    settings = dict(
+        tx.rows("SELECT name, value FROM syncnode_setting WHERE name IN ('incarnation', 'lsn')")
+    )
+    return Reading(int(settings["incarnation"]), int(settings["lsn"]))
+
+
 def _unshown(tx: "Transaction", tables: Mapping[int, Table]) -> dict[str, int]:
     return {
         tables[number].name: count
@@ -367,6 +391,20 @@ def _second(value: Any) -> Any:
     if isinstance(value, str) and "." in value:
         return value.rstrip("0").rstrip(".")
     return value
+
+
+def _uuid_case(value: Any) -> Any:
+    """A UUID in lower case, as PostgreSQL's uuid shows it: it is the same in any case."""
+    if type(value) is str and len(value) == 36 and value[8] == "-":
+        key = canonical_uuid(value)
+        return uuid_text(key) if key is not None else value
+    return value
+
+
+def _form_of(column: "ColumnPlan") -> Callable[[Any], Any] | None:
+    if column.kind == "text" and (column.size is None or column.size >= len(uuid_text(NO_KEY))):
+        return _uuid_case
+    return _FORMS.get(column.kind)
 
 
 _FORMS: dict[str, Callable[[Any], Any]] = {

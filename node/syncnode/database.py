@@ -44,6 +44,12 @@ class Transaction:
         if rows:
             self._cursor.executemany(sql, rows)
 
+    def copy(self, sql: str, texts: Iterable[str]) -> None:
+        """PostgreSQL: COPY ... FROM STDIN with these texts."""
+        with self._cursor.copy(sql) as copying:
+            for text in texts:
+                copying.write(text)
+
     def rows(self, sql: str, params: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         try:
             self._cursor.execute(sql, params)

@@ -271,6 +271,7 @@ class Exchanger:
         self._skews_ms: dict[SiteId, int] = {}
         self._alarms: dict[SiteId, tuple[str, ...]] = {}
         self._unshown: dict[SiteId, int] = {}
+        self._kept: dict[SiteId, frozenset[str]] = {}
         self._ending = False
         self.contacts: dict[SiteId, Contact] = {}
         """What is new about peers since it was last taken from here and written down."""
@@ -466,6 +467,8 @@ class Exchanger:
         """The peer's turn; its clock is compared with ours."""
         turn = decoded(body)
         self._unshown[peer] = turn.unshown
+        if turn.frontier is not None:
+            self._kept[peer] = turn.kept
         skew_ms = turn.wall_ms - self._wall_ms()
         self._skews_ms[peer] = skew_ms if abs(skew_ms) > self._skew_ms_max else 0
         if turn.sums is not None:
@@ -491,6 +494,10 @@ class Exchanger:
             texts.append(unshown_text(unshown))
         now_ms, skew_ms = self._wall_ms(), self._skews_ms.get(peer, 0)
         self.contacts[peer] = Contact(
-            now_ms if met else None, "; ".join(texts), skew_ms, None if met else now_ms
+            now_ms if met else None,
+            "; ".join(texts),
+            skew_ms,
+            None if met else now_ms,
+            self._kept.get(peer),
         )
         self._noted.set()

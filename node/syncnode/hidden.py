@@ -7,6 +7,7 @@ dots as all others and are part of every delta. A deleted row that stays in its 
 shown row refers to it is marked `held`; its state stays in table and clock. Of an `altered` row the
 table shows something else than is replicated, a mark in a unique value for example; the replicated
 state stands here (rule A6). A `merged` row is not shown, since another one stands for it (`waits`).
+A `kept` row is of a table that is not here (`keeping.py`).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,6 +26,7 @@ HELD = "held"
 ASIDE = "aside"
 ALTERED = "altered"
 MERGED = "merged"
+KEPT = "kept"
 
 UNKNOWN_COLUMN = "unknown column"
 """The reason of a row that has cells for which its table has no column here."""
@@ -38,7 +40,7 @@ class HiddenRow:
     """A row that stands in `syncnode_row`.
 
     Attributes:
-        place: DEAD, PARKED, SHOWN, HELD, ALTERED or MERGED.
+        place: DEAD, PARKED, SHOWN, HELD, ALTERED, MERGED or KEPT.
         row: Its replicated state; empty for HELD.
         reason, detail: Why it is parked, in a word and in a sentence.
         waits: Number of the table, and the key, of the row that it waits for.
@@ -105,6 +107,18 @@ class HiddenRows:
         self._remove(table, key, 0)
         state = encode_row(hidden.row, self._sidecar.number)
         self._insert(table, key, 0, hidden, state)
+
+    def put_new(self, table: int, rows: Sequence[tuple[RowKey, HiddenRow]]) -> None:
+        """Write rows of which nothing stands here yet, all at once."""
+        if rows:
+            self._some[table] = True
+        self._tx.executemany(
+            self._insert_sql,
+            [
+                self._line(table, key, 0, row, encode_row(row.row, self._sidecar.number))
+                for key, row in rows
+            ],
+        )
 
     def remove(self, table: int, key: RowKey) -> None:
         self._remove(table, key, 0)
@@ -352,24 +366,32 @@ class HiddenRows:
         )
 
     def _insert(self, table: int, key: RowKey, slot: int, hidden: HiddenRow, state: bytes) -> None:
-        waits_table, waits_key = hidden.waits or (None, None)
-        self._tx.execute(
+        self._tx.execute(self._insert_sql, self._line(table, key, slot, hidden, state))
+
+    @property
+    def _insert_sql(self) -> str:
+        return (
             "INSERT INTO syncnode_row (tbl, row_key, aside, place, lsn, state, reason, detail, "
-            f"waits_tbl, waits_key, since_ms, local_key) VALUES ({', '.join([self._mark] * 12)})",
-            (
-                table,
-                key,
-                slot,
-                hidden.place,
-                hidden.lsn,
-                state,
-                hidden.reason,
-                hidden.detail,
-                waits_table,
-                waits_key,
-                hidden.since_ms,
-                hidden.local,
-            ),
+            f"waits_tbl, waits_key, since_ms, local_key) VALUES ({', '.join([self._mark] * 12)})"
+        )
+
+    def _line(
+        self, table: int, key: RowKey, slot: int, hidden: HiddenRow, state: bytes
+    ) -> tuple[object, ...]:
+        waits_table, waits_key = hidden.waits or (None, None)
+        return (
+            table,
+            key,
+            slot,
+            hidden.place,
+            hidden.lsn,
+            state,
+            hidden.reason,
+            hidden.detail,
+            waits_table,
+            waits_key,
+            hidden.since_ms,
+            hidden.local,
         )
 
     def _remove(self, table: int, key: RowKey, slot: int) -> None:

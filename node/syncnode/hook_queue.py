@@ -197,7 +197,7 @@ def next_batch(tx: Transaction, hook: Hook, tables: Mapping[int, Table]) -> Batc
         if table is None:
             continue
         if op == EVERYTHING:
-            everything.append(table.name)
+            everything.append(table.plan.here)
             continue
         here: Sequence[Any] | None = json.loads(pk) if pk is not None else None
         if op == SHOWN and number in found:
@@ -213,7 +213,7 @@ def _change(table: Table, key: RowKey, op: str, pk: Sequence[Any] | None) -> Map
     if pk is not None:
         local = dict(zip(table.plan.primary_key, map(_plain, pk), strict=True))
     return {
-        "table": table.name,
+        "table": table.plan.here,
         "key": key_text(key),
         "local": local,
         # It may have gone again since, by the application's own hand.

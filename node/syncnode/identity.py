@@ -31,7 +31,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PublicKey,
 )
 
-from syncproto.errors import ConfigError, MalformedMessageError
+from syncproto.errors import ConfigError, MalformedMessageError, UsageError
 from syncproto.identity import SITE_ID_BYTES, SiteId, site_from_text, site_text
 
 PUBLIC_KEY_BYTES = 32
@@ -476,17 +476,17 @@ def decode_token(text: str) -> Token:
     """The inverse of `encode_token`; blanks and line breaks, as mail adds them, do not matter.
 
     Raises:
-        ConfigError: The text is no token, of another version, or was mistyped. The message
+        UsageError: The text is no token, of another version, or was mistyped. The message
             never repeats the token, which is a secret.
     """
     text = "".join(text.split())
     if not text.startswith(TOKEN_PREFIX):
         if _OTHER_VERSION.match(text):
-            raise ConfigError(
+            raise UsageError(
                 "this token was made by another version of syncnode; use the same version on "
                 "both sites, and ask for a new token"
             )
-        raise ConfigError(
+        raise UsageError(
             f"this is no token: one begins with {TOKEN_PREFIX!r}; copy the whole line that "
             "`syncnode invite` printed"
         )
@@ -511,8 +511,8 @@ def decode_token(text: str) -> Token:
     )
 
 
-def _mistyped(how: str) -> ConfigError:
-    return ConfigError(
+def _mistyped(how: str) -> UsageError:
+    return UsageError(
         f"this token was mistyped: {how}; copy the whole line that `syncnode invite` printed"
     )
 

@@ -1,4 +1,4 @@
-"""Whether the files that make a site's identity are there and whole: for reports.
+"""Whether the files that make a site's identity are there, whole and private: for reports.
 
 Nothing here computes with a key, so nothing heavy is imported; whether it is the key of this
 database is asked by whoever opens the site (`open_replica`).
@@ -7,10 +7,15 @@ database is asked by whoever opens the site (`open_replica`).
 import base64
 import binascii
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from syncnode.anchor import Anchor
 from syncproto.errors import ConfigError
 
+if TYPE_CHECKING:
+    from syncnode.config import Settings
+
+OTHERS = 0o077  # what a file's mode gives to the group and to everybody
 _PEM = ("-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----")
 # PKCS #8 (RFC 8410, section 7): version, the algorithm Ed25519, and 32 bytes.
 _DER = bytes.fromhex("302e020100300506032b657004220420")
@@ -50,3 +55,19 @@ def anchor_fault(path: Path) -> str | None:
             "and nothing is lost"
         )
     return None
+
+
+def exposed(settings: "Settings") -> str | None:
+    """A sentence on settings with a password that others can read; None if nobody can."""
+    if not settings.database_given or settings.database == settings.shown_database:
+        return None
+    try:
+        mode = settings.path.stat().st_mode
+    except OSError:
+        return None  # of `init`, which writes them for their owner alone
+    if not mode & OTHERS:
+        return None
+    return (
+        f"{settings.path} holds the password of the database, and others on this machine can read "
+        f"it: run `chmod 600 {settings.path}`"
+    )

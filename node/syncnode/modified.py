@@ -10,7 +10,7 @@ are ahead or behind by its distance from UTC, alike at all sites of one zone. No
 moment at which the row gets its stamp, so that whatever is written after that wins over it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Any
@@ -35,14 +35,19 @@ def stamper(plan: TablePlan, columns: Sequence[str], *, now_ms: int) -> Stamper 
     latest = hlc_at(now_ms)
 
     def stamp(values: Sequence[Any]) -> int:
-        for place in places:
-            value = values[place]
-            if value is not None:
-                ms = milliseconds_of(value)
-                return min(hlc_at(ms), latest) if ms is not None and ms > 0 else BASELINE_HLC
-        return BASELINE_HLC
+        return min(stated([values[place] for place in places]), latest)
 
     return stamp
+
+
+def stated(times: Iterable[object]) -> int:
+    """The reading that these times say of a row, the surest first: of the first that is not
+    NULL; below every real one if that is none."""
+    for time in times:
+        if time is not None:
+            ms = milliseconds_of(time)
+            return hlc_at(ms) if ms is not None and ms > 0 else BASELINE_HLC
+    return BASELINE_HLC
 
 
 def milliseconds_of(value: object) -> int | None:

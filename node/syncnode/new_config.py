@@ -34,7 +34,7 @@ from syncnode.topology import (
     table_name_fault,
     url_fault,
 )
-from syncproto.errors import ConfigError
+from syncproto.errors import ConfigError, UsageError
 
 _FLAG_BY_KEY = {"name": "--name", "url": "--url", "tables": "--only, --exclude, --preset"}
 
@@ -57,7 +57,8 @@ def new_settings(
     Key and anchor lie beside the file. Nothing is read but the topology, and nothing written.
 
     Raises:
-        ConfigError: A value is impossible; the text has a line for every fault.
+        UsageError: A value is impossible; the text has a line for every fault.
+        ConfigError: The topology is missing or broken.
     """
     path = path.absolute()
     given = environment.get(DATABASE_VARIABLE)
@@ -100,7 +101,7 @@ def new_settings(
     settings, network_faults = within_network(settings)
     faults.extend(f"{_FLAG_BY_KEY[key[0]]}: {text}" for key, text in network_faults)
     if any(faults):
-        raise ConfigError("\n".join(fault for fault in faults if fault))
+        raise UsageError("\n".join(fault for fault in faults if fault))
     return settings
 
 
@@ -120,7 +121,8 @@ def kept_settings(
     """The settings in a file that `init` finds there, if its command line asks for no others.
 
     Raises:
-        ConfigError: The file is broken, or says something else; a line for each.
+        ConfigError: The file is broken; a line for each fault.
+        UsageError: It says something else; a line for each.
     """
     settings = read_settings(path, environment)
     chosen, network = settings.tables, settings.topology
@@ -144,7 +146,7 @@ def kept_settings(
     if absolute and absolute != settings.database and not faults:
         faults = [f"--database: {path} is there already and has another password; change it there"]
     if faults:
-        raise ConfigError("\n".join(faults))
+        raise UsageError("\n".join(faults))
     return settings
 
 

@@ -1,5 +1,6 @@
 """The sites that this one exchanges with, as `syncnode_peer` has them."""
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ class Peer:
         contact_ms: When the last exchange with it ended; None before the first.
         trouble: Why the last attempt failed, or what was found wrong; "" for nothing.
         skew_ms: How far its clock was ahead of ours, where that was too much; else 0.
+        kept: Tables that its database lacks, as it last said: it only passes their rows on.
     """
 
     site: SiteId
@@ -33,6 +35,7 @@ class Peer:
     contact_ms: int | None = None
     trouble: str = ""
     skew_ms: int = 0
+    kept: tuple[str, ...] = ()
 
 
 def read_peers(tx: Transaction) -> list[Peer]:
@@ -48,10 +51,11 @@ def read_peers(tx: Transaction) -> list[Peer]:
             contact_ms,
             trouble,
             skew_ms,
+            tuple(json.loads(kept or "[]")),
         )
-        for site, name, role, url, key, frontier, contact_ms, trouble, skew_ms in tx.rows(
-            "SELECT site, name, role, url, public_key, frontier, contact_ms, trouble, skew_ms "
-            "FROM syncnode_peer ORDER BY name, site"
+        for site, name, role, url, key, frontier, contact_ms, trouble, skew_ms, kept in tx.rows(
+            "SELECT site, name, role, url, public_key, frontier, contact_ms, trouble, skew_ms, "
+            "kept FROM syncnode_peer ORDER BY name, site"
         )
     ]
 
@@ -109,12 +113,14 @@ class Contact:
         failed_ms: When the last one did not; another process may have met the peer since.
         trouble: As `Peer.trouble`.
         skew_ms: As `Peer.skew_ms`.
+        kept: As `Peer.kept`; None if it has not said.
     """
 
     met_ms: int | None
     trouble: str = ""
     skew_ms: int = 0
     failed_ms: int | None = None
+    kept: frozenset[str] | None = None
 
 
 def put_contacts(tx: Transaction, contacts: Mapping[SiteId, Contact]) -> None:
@@ -133,6 +139,11 @@ def put_contacts(tx: Transaction, contacts: Mapping[SiteId, Contact]) -> None:
                 contact.failed_ms,
             ),
         )
+        if contact.kept is not None:
+            tx.execute(
+                f"UPDATE syncnode_peer SET kept={m} WHERE site={m}",
+                (json.dumps(sorted(contact.kept)), site),
+            )
 
 
 def no_such_peer(name: str, peers: Iterable[Peer]) -> str:

@@ -11,7 +11,7 @@ from syncproto.codec import decode_cells
 from syncproto.delta import Block, Chunk, blocks_of, start_lsn, uncovered
 from syncproto.frontier import Frontier, VersionVector
 from syncproto.identity import RowKey
-from syncproto.row import Delete, Reference, Row, Stamp
+from syncproto.row import Delete, Reference, Row, Stamp, stamp_of
 
 _Part = tuple[tuple[str, ...], Stamp, dict[int, Stamp], Delete | None]
 """The columns of a row that a peer lacks, their usual stamp, others by place, and its delete."""
@@ -25,26 +25,32 @@ class Reader:
         self._hidden = hidden
         self._tables = tables
         self._tx = sidecar.tx
+        self._names = {number: table.name for number, table in tables.items()}
+        self._names |= {number: name for name, number in sidecar.kept.items()}
         self._stamps: dict[tuple[int, int, int], Stamp] = {}
         self._edited: dict[bytes, Cells] = {}
 
-    def chunk(self, base: Frontier, after: int, rows_max: int) -> Chunk:
-        """The next part of the delta above `base`: up to `rows_max` changed rows."""
+    def chunk(
+        self, base: Frontier, after: int, rows_max: int, *, last: int | None = None
+    ) -> Chunk:
+        """The next part of the delta above `base`: up to `rows_max` changed rows, as if `last`
+        were the highest lsn."""
         sidecar = self._sidecar
-        if after > sidecar.lsn:
+        last = sidecar.lsn if last is None else last
+        if after > last:
             after = 0
         scopes = [scope for scope in sidecar.frontier.vectors if scope in base.vectors]
         within = base.within(scopes)
         start = start_lsn(sidecar.ledger_above(within), within, scopes)
-        first = sidecar.lsn + 1 if start is None else max(start, after + 1)
+        first = last + 1 if start is None else max(start, after + 1)
         blocks: list[Block] = []
         records = []
         wanted = [table for table in self._tables.values() if table.name in base.vectors]
         upto = max(after, first - 1)
         count = 0
-        while first <= sidecar.lsn and count < rows_max:
+        while first <= last and count < rows_max:
             # A range of lsn holds at most as many rows as numbers.
-            upto = min(first + rows_max - count - 1, sidecar.lsn)
+            upto = min(first + rows_max - count - 1, last)
             for table in wanted:
                 vector = base.vector(table.name)
                 if table.plan.key_kind != "none":
@@ -60,16 +66,16 @@ class Reader:
                     records.append(record)
                     count += 1
             first = self._next_lsn(upto + 1)
-        done = first > sidecar.lsn
+        done = first > last
         return Chunk(
             sender=sidecar.origin,
             base=within,
             after=after,
-            upto=max(sidecar.lsn, after) if done else upto,
+            upto=max(last, after) if done else upto,
             records=tuple(records),
             blocks=tuple(blocks),
             claim=sidecar.frontier.within(scopes) if done else None,
-            total=0 if done else sidecar.lsn - upto,
+            total=0 if done else last - upto,
         )
 
     def _next_lsn(self, lsn: int) -> int:
@@ -90,7 +96,7 @@ class Reader:
         return min((one for one in found if one is not None), default=self._sidecar.lsn + 1)
 
     def _changed(self, table: Table, base: VersionVector, first: int, upto: int) -> list[Block]:
-        rows = table.changed(self._tx, first, upto)
+        rows = self._rows(table, first, upto)
         if not rows:
             return []
         if self._hidden.some(table.number):
@@ -111,6 +117,10 @@ class Reader:
         found = self._referring(table, base, compress(rows, referring), compress(values, referring))
         rest, lines = list(compress(rows, plain)), list(compress(values, plain))
         return [*found, *(self._blocks(table, base, rest, lines) if rest else ())]
+
+    def _rows(self, table: Table, first: int, upto: int) -> list[tuple[Any, ...]]:
+        """`Table.changed`, of what is to be cut."""
+        return table.changed(self._tx, first, upto)
 
     def _referring(
         self,
@@ -148,7 +158,6 @@ class Reader:
         whole = Block(table.name, table.columns, table.references)
         parts: dict[tuple[str, ...], Block] = {table.columns: whole}
         covered = self._covered(base)
-        stamp_of = self._stamp
         numbers = {row[2]: row[3] for row in rows}
         if len(numbers) == 1 and not any(row[5] for row in rows):
             # Rows of one origin written in one go: nothing to sort out.
@@ -156,7 +165,8 @@ class Reader:
             if min(row[3] for row in rows) > covered[number]:
                 whole.keys = [row[4] for row in rows]
                 readings = {row[1:4]: None for row in rows}
-                stamps = {name: stamp_of(*name) for name in readings}
+                origin = self._sidecar.origin_of(number)
+                stamps = {name: stamp_of((name[0], origin, name[2])) for name in readings}
                 whole.stamps = [stamps[row[1:4]] for row in rows]
                 whole.values = list(values)
                 return [whole]
@@ -165,7 +175,7 @@ class Reader:
             if cells is None:
                 if seq > covered[number]:
                     whole.keys.append(key)
-                    whole.stamps.append(stamp_of(hlc, number, seq))
+                    whole.stamps.append(self._stamp(hlc, number, seq))
                     whole.values.append(wire)
                 continue
             self._append_part(table, parts, base, row, wire)
@@ -213,12 +223,12 @@ class Reader:
     def _hidden_rows(self, base: Frontier, first: int, upto: int) -> list[Block]:
         rows: list[tuple[str, RowKey, Row]] = []
         for _, number, key, row in self._hidden.changed(first, upto):
-            table = self._tables.get(number)
-            if table is None or table.name not in base.vectors:
+            name = self._names.get(number)
+            if name is None or name not in base.vectors:
                 continue
-            part = uncovered(row, base.vector(table.name))
+            part = uncovered(row, base.vector(name))
             if part is not None:
-                rows.append((table.name, key, part))
+                rows.append((name, key, part))
         return list(blocks_of(rows))
 
     def _stamp(self, hlc: int, number: int, seq: int) -> Stamp:

@@ -66,6 +66,11 @@ class Referrers:
             for table in schema.tables
         }
 
+    def _in_sql(self, tx: Transaction, name: str) -> str:
+        """A table, replicated or not, in a statement."""
+        table = self._by_name.get(name)
+        return table.quoted if table is not None else tx.dialect.quote(name)
+
     def refers(self, tx: Transaction, table: Table, pk: Key) -> bool:
         """Whether some other row refers to this one."""
         quote, mark = tx.dialect.quote, tx.mark
@@ -79,8 +84,8 @@ class Referrers:
                 )
                 other = f" AND NOT ({same})"
             found = tx.value(
-                f"SELECT 1 FROM {table.quoted} t JOIN {quote(inbound.child)} c ON {joined} "
-                f"WHERE {here}{other} LIMIT 1",
+                f"SELECT 1 FROM {table.quoted} t "
+                f"JOIN {self._in_sql(tx, inbound.child)} c ON {joined} WHERE {here}{other} LIMIT 1",
                 pk,
             )
             if found is not None:
@@ -118,8 +123,8 @@ class Referrers:
             joined = inbound.joined(tx.dialect)
             named = ", ".join(f"c.{quote(name)}" for name in keys) or "1"
             rows = tx.rows(
-                f"SELECT {named} FROM {table.quoted} t JOIN {quote(inbound.child)} c ON {joined} "
-                f"WHERE {here} LIMIT {limit + 1}",
+                f"SELECT {named} FROM {table.quoted} t "
+                f"JOIN {self._in_sql(tx, inbound.child)} c ON {joined} WHERE {here} LIMIT {limit + 1}",
                 pk,
             )
             number = child.number if child is not None and keys else 0
@@ -146,8 +151,8 @@ class Referrers:
         joined = inbound.joined(tx.dialect)
         named = ", ".join(f"t.{quote(name)}" for name in inbound.target_columns)
         return tx.row(
-            f"SELECT {named} FROM {table.quoted} t JOIN {quote(inbound.child)} c ON {joined} "
-            f"WHERE {here} LIMIT 1",
+            f"SELECT {named} FROM {table.quoted} t "
+            f"JOIN {self._in_sql(tx, inbound.child)} c ON {joined} WHERE {here} LIMIT 1",
             pk,
         )
 
@@ -159,7 +164,7 @@ class Referrers:
         child = " AND ".join(f"{quote(name)}={mark}" for name in inbound.columns)
         parent = " AND ".join(f"{quote(name)}={mark}" for name in inbound.target_columns)
         found = tx.value(
-            f"SELECT 1 FROM {quote(inbound.child)} WHERE {child} AND NOT EXISTS "
+            f"SELECT 1 FROM {self._in_sql(tx, inbound.child)} WHERE {child} AND NOT EXISTS "
             f"(SELECT 1 FROM {table.quoted} WHERE {parent}) LIMIT 1",
             (*values, *values),
         )
@@ -245,7 +250,7 @@ class Referrers:
         where = " AND ".join(f"{quote(name)}={mark}" for name in key.target_columns)
         found: set[Any] = set()
         single = len(key.target_columns) == 1
-        name = quote(key.target_columns[0])
+        name, parents = quote(key.target_columns[0]), self._in_sql(tx, key.table)
         if single:
             for start in range(0, len(asked), KEYS_PER_QUERY):
                 part = asked[start : start + KEYS_PER_QUERY]
@@ -253,7 +258,7 @@ class Referrers:
                 found.update(
                     row[0]
                     for row in tx.rows(
-                        f"SELECT {name} FROM {quote(key.table)} WHERE {name} IN ({marks})",
+                        f"SELECT {name} FROM {parents} WHERE {name} IN ({marks})",
                         [values[0] for values in part],
                     )
                 )
@@ -261,10 +266,7 @@ class Referrers:
         def present(values: tuple[Any, ...]) -> bool:
             if single and values[0] in found:
                 return True
-            return (
-                tx.value(f"SELECT 1 FROM {quote(key.table)} WHERE {where} LIMIT 1", values)
-                is not None
-            )
+            return tx.value(f"SELECT 1 FROM {parents} WHERE {where} LIMIT 1", values) is not None
 
         return present
 
@@ -317,7 +319,9 @@ def inbound_keys(
     """Every foreign key of the database by the table it points to, replicated or not; with those
     that `schema` declares beside the catalogue, and its references by condition."""
     found: dict[str, list[Inbound]] = {}
-    for child, columns, table, targets in _catalogue(tx, dialect):
+    names = {table.here: table.name for table in schema.tables} if schema is not None else {}
+    for in_child, columns, to_table, targets in _catalogue(tx, dialect):
+        child, table = names.get(in_child, in_child), names.get(to_table, to_table)
         found.setdefault(table, []).append(Inbound(child, columns, targets, table))
     for inbound in _declared(schema) if schema is not None else ():
         found.setdefault(inbound.table, []).append(inbound)

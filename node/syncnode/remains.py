@@ -9,7 +9,7 @@ ever offered to another site.
 
 import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from syncnode.database import Database, Transaction
@@ -88,6 +88,16 @@ def remains(tx: Transaction) -> Remains:
 def existing_triggers(tx: Transaction) -> list[str]:
     """Names of the triggers in the database that are ours, and not switched off."""
     return [name for name in _names(tx, "trigger") if _TRIGGER.fullmatch(name)]
+
+
+def missing_text(missing: Collection[str]) -> str:
+    """A sentence on triggers of ours that are not there, or switched off."""
+    names = sorted(missing)
+    return (
+        f"triggers of syncnode are missing ({', '.join(names[:3])}{', …' if names[3:] else ''}): "
+        "they were dropped or switched off, or their tables were made anew, so changes are not "
+        "captured; `syncnode verify --repair` makes them again, and changes of what was missed"
+    )
 
 
 def _names(tx: Transaction, kind: str) -> list[str]:

@@ -20,6 +20,7 @@ from syncnode.hidden import HELD, PARKED, STATE_HERE, HiddenRows
 from syncnode.home import HOME, home_text
 from syncnode.hook_queue import note_applied
 from syncnode.hook_settings import Hook
+from syncnode.keeping import begin, lacking
 from syncnode.machine import THIS_MACHINE
 from syncnode.reading import Reader
 from syncnode.references import Referrers, inbound_keys
@@ -38,7 +39,7 @@ from syncnode.repairing import SETTING as REPAIRS
 from syncnode.repairing import Rewriting, with_repair
 from syncnode.schema.plan import SchemaPlan
 from syncnode.seal import NotPlain, Sealer
-from syncnode.sidecar import EDITION, Sidecar, load_plan
+from syncnode.sidecar import EDITION, RENEWAL_DUE, Sidecar, load_plan
 from syncnode.table import Origins, Table
 from syncnode.taking import Taking
 from syncnode.trace import phase
@@ -85,6 +86,7 @@ class DatabaseReplica:
         skew_ms_max: How far in the future a stamp may be.
         hooks: Whom to tell what was applied.
         filters: What is shown instead of what arrives.
+        pass_on: Keep rows of tables that are not here, for others and for later.
         directions: Of a peer: what of the link to it stays back by our rules.
     """
 
@@ -103,6 +105,7 @@ class DatabaseReplica:
         rows_first: int = ROWS_FIRST,
         hooks: Sequence[Hook] = (),
         filters: Filters | None = None,
+        pass_on: bool = True,
         directions: Callable[[SiteId], Directions] = lambda _: EVERY_WAY,
     ) -> None:
         self.database = database
@@ -116,6 +119,7 @@ class DatabaseReplica:
         self._skew_ms_max = skew_ms_max
         self._hooks = hooks
         self._filters = filters or Filters({})
+        self._pass_on = pass_on
         self._directions = directions
         self._rows_next = rows_first
         # What peers told this process. What an earlier one was told is not asked again: if the
@@ -139,6 +143,7 @@ class DatabaseReplica:
             plan.number: Table(plan, self.plan, tx.dialect) for plan in self.plan.tables
         }
         self._referrers = Referrers(self.plan, self.tables, inbound)
+        self._kept: set[str] = set()  # of which this process knows that they are
 
     def close(self) -> None:
         """Write down what was heard, and close the database."""
@@ -175,6 +180,7 @@ class DatabaseReplica:
         # Mostly there is nothing to seal, and one look is enough.
         found = self._standing(peer, sealed=False)
         if found is None:
+            self._renew_adopted()
             self.seal()
             found = self._standing(peer, sealed=True)
             assert found is not None, "sealed just now"
@@ -191,6 +197,8 @@ class DatabaseReplica:
             book = self._load(tx)
             if not sealed and self._anchor is not None and self._anchor.known_lsn > book.lsn:
                 return None
+            if not sealed and book.settings.get(RENEWAL_DUE):
+                return None
             stage = tx.row(
                 "SELECT incarnation, lsn FROM syncnode_stage "
                 f"WHERE sender={tx.mark} AND claim IS NULL",
@@ -206,6 +214,7 @@ class DatabaseReplica:
                 sums=book.told_sums,
                 settled=not self._unsettled(tx) and not self._in_steps(tx),
                 unshown=self._unshown(tx),
+                kept=frozenset(book.kept),
                 directions=self._directions(peer),
                 peer_directions=self._peer_directions.get(peer, EVERY_WAY),
                 peer=known,
@@ -278,9 +287,21 @@ class DatabaseReplica:
 
     def heard(self, peer: SiteId, frontier: Frontier, directions: Directions) -> None:
         """Written down by `flush` later: it is a hint, and not worth a sync of the disk."""
+        self._keep(frontier)
         self._told[peer] = frontier
         self._peer_directions[peer] = directions
         self._heard[peer] = (frontier, self._wall_ms())
+
+    def _keep(self, frontier: Frontier) -> None:
+        """Keep rows of tables that a peer has and this database has not."""
+        unknown = lacking(self.plan, frontier.scopes - self._kept) if self._pass_on else ()
+        if not unknown:
+            return
+        with self.database.write() as tx:
+            book = self._load(tx)
+            begin(book, lacking(self.plan, unknown))
+            book.save()
+        self._kept |= set(unknown)
 
     def flush(self) -> None:
         """Write down what peers said they hold, for reports."""
@@ -303,13 +324,25 @@ class DatabaseReplica:
                 (encode_frontier(frontier), wall_ms, peer),
             )
 
-    def renew(self, incarnation: int, common_seq: int, *, why: str = PEER) -> None:
+    def _renew_adopted(self) -> None:
+        """After stamps of another site were taken over, and before anything is said to anybody:
+        what is left under the dots that these rows had is ours under a new incarnation, since a
+        copy of this database may hold the rows under the old one."""
+        with self.database.read() as tx:
+            due = tx.value(f"SELECT value FROM syncnode_setting WHERE name='{RENEWAL_DUE}'")
+        if due:
+            self.renew(0, 0, why=None)
+
+    def renew(self, incarnation: int, common_seq: int, *, why: str | None = PEER) -> None:
+        """See the port. `why`: for people; None if it is nothing that they need to know."""
         with self.database.write() as tx:
             book = self._load(tx)
             before = book.origin.incarnation
             self._renew(book, incarnation, common_seq)
-            renewal = Renewal(self._wall_ms(), before, book.origin.incarnation, why)
-            book.set(SETTING, with_one_more(book.settings, renewal))
+            if why is not None:
+                renewal = Renewal(self._wall_ms(), before, book.origin.incarnation, why)
+                book.set(SETTING, with_one_more(book.settings, renewal))
+            book.set(RENEWAL_DUE, "")
             book.save()
             seq, lsn, hlc = book.frontier.seq(book.origin), book.lsn, book.hlc
             if self._anchor is not None:
@@ -343,6 +376,63 @@ class DatabaseReplica:
                 )
             )
 
+    # Rows that another site told
+
+    def offering(self, read: Callable[[Sidecar, HiddenRows], Result]) -> Result:
+        """What `read` finds in a snapshot in which the journal is sealed; it may be told to others
+        as what we hold.
+
+        Raises:
+            StoreError: Transient: this site is between the steps of a catch-up.
+        """
+        with self.database.snapshot() as tx:
+            book = self._load(tx)
+            hidden = HiddenRows(book)
+            if self._in_steps(tx):
+                raise StoreError("this site is between the steps of a catch-up", transient=True)
+            if self._sealer(book, hidden).seal():
+                book.save()
+            found = read(book, hidden)
+            book.save()
+            origin, hlc, lsn = book.origin, book.hlc, book.lsn
+            seq = book.frontier.seq(origin)
+        self._raise_anchor(origin.incarnation, seq, lsn, hlc, lsn)
+        return found
+
+    def stays_back(self, peer: SiteId) -> Directions:
+        """What of the link to a peer stays back by our rules."""
+        return self._directions(peer)
+
+    def filters_of(self, table: str) -> bool:
+        """Whether rows of the table may be shown as something else."""
+        return table in self._filters
+
+    @property
+    def latest_hlc(self) -> int:
+        """The greatest reading that is no stamp of the future."""
+        return latest_acceptable(self._wall_ms(), skew_ms_max=self._skew_ms_max)
+
+    @property
+    def passes_on(self) -> bool:
+        """Whether rows of tables that are not here are kept."""
+        return self._pass_on
+
+    def keep_scopes(self, frontier: Frontier) -> None:
+        """Keep rows of tables that a peer has and this database has not, if the settings say so."""
+        self._keep(frontier)
+
+    def put_on_stage(self, chunk: Chunk, *, new: bool) -> None:
+        """Keep a part of a delta that came outside of any exchange; `new`: it is the first."""
+        with self.database.write() as tx:
+            book = self._load(tx)
+            if new:
+                self._drop_stage(tx, chunk.sender.site)
+            waiting = tx.value(
+                f"SELECT row_count FROM syncnode_stage WHERE sender={tx.mark}",
+                (chunk.sender.site,),
+            )
+            self._put_on_stage(tx, chunk, waiting or 0, new=new, first_lsn=book.lsn + 1)
+
     # Taking a delta in
 
     def _with_care(self, step: Callable[[bool], Result]) -> Result:
@@ -360,7 +450,7 @@ class DatabaseReplica:
             sealer = self._sealer(book, hidden)
             sealer.seal(single_read=tx.dialect.name != "sqlite")
             stage = tx.row(
-                "SELECT incarnation, lsn, row_count, claim FROM syncnode_stage "
+                "SELECT incarnation, lsn, row_count, scopes FROM syncnode_stage "
                 f"WHERE sender={tx.mark}",
                 (sender,),
             )
@@ -376,6 +466,12 @@ class DatabaseReplica:
             if stage is None or chunk.after == 0:
                 self._drop_stage(tx, sender)
                 stage = None
+            elif stage[3] not in (None, _scopes_text(chunk)):
+                # A rule has changed: of a table that came in half way the parts before lack rows,
+                # and the end would claim them.
+                self._drop_stage(tx, sender)
+                book.save()
+                return Receipt(taken=False, applied=False)
             waiting = stage[2] if stage else 0
             if chunk.claim is not None and waiting + chunk.row_count <= self._apply_rows_max:
                 before = book.lsn
@@ -434,9 +530,9 @@ class DatabaseReplica:
             )
         claim = encode_frontier(chunk.claim) if chunk.claim is not None else None
         tx.execute(
-            f"UPDATE syncnode_stage SET lsn={m}, row_count={m}, claim={m}, first_lsn={m} "
-            f"WHERE sender={m}",
-            (chunk.upto, waiting + chunk.row_count, claim, first_lsn, sender),
+            f"UPDATE syncnode_stage SET lsn={m}, row_count={m}, claim={m}, first_lsn={m}, "
+            f"scopes={m} WHERE sender={m}",
+            (chunk.upto, waiting + chunk.row_count, claim, first_lsn, _scopes_text(chunk), sender),
         )
 
     def _take_step(
@@ -455,7 +551,7 @@ class DatabaseReplica:
                 (sender, applied),
             )
             if position is None:
-                book._first_lsn = first_lsn
+                book._first_lsn = min(first_lsn, book._first_lsn)
                 book.advance(book.frontier.joined(claim), self._wall_ms(), sender=sender)
                 self._drop_stage(tx, sender)
             else:
@@ -603,7 +699,7 @@ class DatabaseReplica:
         for table in self.tables.values():
             if table.plan.key_kind == "none":
                 continue
-            clocked = self._clocked(book.tx, table, first, upto)
+            clocked = self._clocked(book.tx, table, first, upto, book.number(old))
             elsewhere = hidden.get(table.number, clocked)
             for key in clocked:
                 if key in elsewhere and elsewhere[key].place in STATE_HERE:
@@ -622,12 +718,8 @@ class DatabaseReplica:
                 continue
             if any(s.origin == old and s.seq > common_seq for s in row.stamps()):
                 again = redotted(row, old, common_seq, dot)
-                sealer.put_hidden(
-                    self.tables[number],
-                    key,
-                    replace(here, row=again),
-                    row,
-                )
+                # Of tables that are not here this incarnation has written nothing.
+                sealer.put_hidden(self.tables[number], key, replace(here, row=again), row)
         m = book.tx.mark
         book.lsn += 1
         book.tx.execute(
@@ -642,13 +734,18 @@ class DatabaseReplica:
         )
         book.close_changeset(wall_ms)
 
-    def _clocked(self, tx: Transaction, table: Table, first: int, upto: int) -> list[RowKey]:
+    def _clocked(
+        self, tx: Transaction, table: Table, first: int, upto: int, origin: int
+    ) -> list[RowKey]:
+        """Keys of the rows of these lsn that may bear stamps of an origin."""
         return [
             RowKey(bytes(key))
             for (key,) in tx.rows(
                 f"SELECT syncnode_key FROM {table.clock_name} "
-                f"WHERE syncnode_lsn BETWEEN {tx.mark} AND {tx.mark} ORDER BY syncnode_lsn",
-                (first, upto),
+                f"WHERE syncnode_lsn BETWEEN {tx.mark} AND {tx.mark} "
+                f"AND (syncnode_origin={tx.mark} OR syncnode_cells IS NOT NULL) "
+                "ORDER BY syncnode_lsn",
+                (first, upto, origin),
             )
         ]
 
@@ -729,6 +826,12 @@ class DatabaseReplica:
         if rows >= self._rows_next // 2 and encoded:
             goal = int(rows * self._chunk_bytes_max * 0.6 / encoded)
             self._rows_next = max(1, min(goal, ROWS_MAX, 4 * rows))
+
+
+def _scopes_text(chunk: Chunk) -> str | None:
+    """The scopes that a part of a delta speaks of, as they stand with the stage; None for what was
+    not asked for in an exchange."""
+    return "\n".join(sorted(chunk.base.scopes)) or None
 
 
 def _why_behind(anchor: Anchor, held: Anchored | None, book: Sidecar, seq: int) -> str | None:

@@ -7,6 +7,8 @@ UTC text such as "2026-01-02T03:04:05.678Z"; values of cells are text as people 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from syncnode.clash_report import ForetoldClashes
+
 
 @dataclass(frozen=True, slots=True)
 class InitReport:
@@ -72,6 +74,7 @@ class JoinPreview:
             the other does not know: those that are meant to be one row will be two.
         tables: The same by table, with examples.
         near_pairs: Rows of such tables that hold the same under two names.
+        clashes: Rows that would clash in a unique value, if that was to be foretold.
         bytes_sent, bytes_received: Of the questions and findings.
     """
 
@@ -84,6 +87,7 @@ class JoinPreview:
     unnamed: tuple[str, ...] = ()
     tables: tuple["TableComparison", ...] = ()
     near_pairs: tuple["NearPairs", ...] = ()
+    clashes: tuple[ForetoldClashes, ...] = ()
     bytes_sent: int = 0
     bytes_received: int = 0
 
@@ -203,6 +207,7 @@ class ParkedReport:
 
     Attributes:
         row: The row's key as text.
+        row_name: What people call the row: the values that name it, or its uuid.
         reason: The kind of obstacle in a word, such as "missing parent" or "unique".
         detail: The obstacle in a sentence, with what would do.
         waits_for: The missing row, as "table key"; None when it waits for something else.
@@ -212,6 +217,7 @@ class ParkedReport:
         id: Names the row alike at every site; the commands take its beginning.
         since: Since when it is parked here.
         dismissed: Somebody has decided that it may stay so.
+        rival: What people call the row that has the unique value for which this one waits.
     """
 
     table: str
@@ -226,6 +232,8 @@ class ParkedReport:
     written_user: str | None = None
     since: str = ""
     dismissed: bool = False
+    row_name: str = ""
+    rival: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +241,7 @@ class ConflictReport:
     """Two concurrent writes of one cell, or an edit against a delete.
 
     Attributes:
+        row_name: What people call the row: the values that name it, or its uuid.
         column: None when the whole row is meant.
         kept, lost: The value that stands and the one that gave way; None is SQL's NULL.
         kept_user, lost_user: Who of the database wrote it, if that was here and the vendor tells.
@@ -255,6 +264,7 @@ class ConflictReport:
     kept_user: str | None = None
     lost_user: str | None = None
     decision: str | None = None
+    row_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,6 +380,7 @@ class RowDifference:
 
     Attributes:
         row: The row's key as text.
+        row_name: What people call the row: the values that name it, or its uuid.
         where: "different", "only here" or "only there".
         columns: The columns that differ; empty for a row of one side alone.
         here, there: Their values, if these were asked for.
@@ -381,6 +392,7 @@ class RowDifference:
     columns: tuple[str, ...] = ()
     here: Mapping[str, str | None] | None = None
     there: Mapping[str, str | None] | None = None
+    row_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,10 @@ from syncnode.exchange import Exchanger, News
 from syncnode.gateway import Gateway
 from syncnode.gossip import Gossip
 from syncnode.hooks import HookRunner
-from syncnode.identity import BOOT_NONCE_BYTES, SiteKey, load_key
+from syncnode.identity import BOOT_NONCE_BYTES, SiteKey, load_key, site_id_of_key
 from syncnode.peers import Peer, put_contacts, read_peers
 from syncnode.ports import REAL, Ports
+from syncnode.remains import missing_text
 from syncnode.renewals import Herald
 from syncnode.replica import DatabaseReplica
 from syncnode.serve_lock import ServeLock
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 FLUSH_S = 2.0  # what peers said they hold is only a hint: not worth a disk's sync each time
+TRIGGERS_S = 300.0  # between two looks whether all triggers are there; servers are slow to tell
 SETTLE_S = 30.0  # between two looks whether stamps of the future have come due
 GRACE_S = 2.0  # of the five seconds that ending may take
 
@@ -221,6 +223,7 @@ class Node:
         self._stack = AsyncExitStack()
         self._shutdown = trio.Event()
         self._schema = 0  # what pulses said of the schema when last followed
+        self._missing: list[str] = []  # triggers of the capture, when last looked for
         self._followed: str | None = None  # what pulses said of the members when last read
 
     async def __aenter__(self) -> Self:
@@ -272,6 +275,7 @@ class Node:
         workers.start_soon(ports.watch, parts.replica.database, self._on_pulse)
         workers.start_soon(self._flush_often)
         workers.start_soon(self._settle_often)
+        workers.start_soon(self._look_often)
         workers.start_soon(self._keep_lock, lock)
         self._gossip.follow(workers, parts.members.called())
         self._say_hello()
@@ -321,16 +325,16 @@ class Node:
 
     async def _answer(self, site: SiteId, body: bytes) -> bytes:
         if is_question(body):
-            return await self._compare(body)
+            return await self._compare(site, body)
         self._gossip.called_by(site)
         return await self._parts.exchanger.answer(site, body)
 
-    async def _compare(self, body: bytes) -> bytes:
+    async def _compare(self, site: SiteId, body: bytes) -> bytes:
         """Beside the exchanges, since it only reads, and for long."""
         parts = self._parts
         await parts.in_database(parts.replica.seal)
         return await self.ports.run_blocking(
-            lambda: self._answers.answer(body), limiter=self._comparing
+            lambda: self._answers.answer(body, site), limiter=self._comparing
         )
 
     async def _join(self, body: bytes) -> bytes:
@@ -343,7 +347,7 @@ class Node:
             )
         )
         if request.kind == COMPARE:
-            finding = await self._compare(request.question)
+            finding = await self._compare(site_id_of_key(request.public_key), request.question)
         else:
             await self._follow_members()
         return encode_answer(join_answer(self.settings, parts.key, role, finding))
@@ -353,6 +357,7 @@ class Node:
     async def _on_pulse(self, pulse: Pulse) -> bool:
         if pulse.schema != self._schema:
             await self._follow_schema()
+            await self._look_for_triggers()
             self._schema = pulse.schema
         if not await self._look():
             return False
@@ -407,6 +412,25 @@ class Node:
             await trio.sleep(SETTLE_S)
             await self._follow_schema()
             await self._look()
+
+    async def _look_often(self) -> None:
+        while True:
+            await trio.sleep(TRIGGERS_S)
+            await self._look_for_triggers()
+
+    async def _look_for_triggers(self) -> None:
+        """Say it once when triggers are gone, or switched off: what is written goes unseen."""
+        from syncnode.uncaptured import missing_triggers
+
+        parts = self._parts
+        try:
+            missing = await parts.in_database(lambda: missing_triggers(parts.replica))
+        except StoreError as error:
+            logger.warning("whether all triggers are there could not be seen now: %s", error)
+            return
+        if missing and missing != self._missing:
+            self._notice(missing_text(missing))
+        self._missing = missing
 
     async def _flush(self) -> None:
         with trio.CancelScope(shield=True):

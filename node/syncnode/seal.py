@@ -7,13 +7,15 @@ A10), so who writes over a value that he saw wins over it.
 """
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Any
 
+from syncnode.baseline import PlainRows, Step
 from syncnode.capture import USERS_IN_JOURNAL, parse_key
 from syncnode.conditional import decided_by, referring
+from syncnode.dropped import all_seen
 from syncnode.hidden import (
     ALTERED,
     DEAD,
@@ -24,7 +26,7 @@ from syncnode.hidden import (
     HiddenRow,
     HiddenRows,
 )
-from syncnode.modified import stamper
+from syncnode.modified import Stamper, stamper
 from syncnode.sidecar import Sidecar
 from syncnode.table import Clock, Key, Origins, StoredRow, Table
 from syncproto.clock import BASELINE_HLC, stamped_after
@@ -195,9 +197,15 @@ class Sealer:
             return table.row_of(stored)
         return EMPTY
 
-    def seal_baseline(self, numbers: Collection[int] | None = None) -> int:
+    def seal_baseline(
+        self, numbers: Collection[int] | None = None, *, between: Callable[[], None] = lambda: None
+    ) -> int:
         """Give clocks to the rows that stood here before, of all tables or of these; a changeset
         of their own (design 5a.1).
+
+        The application may write meanwhile, also where `between` two steps the transaction is
+        committed and another one begun: what the triggers have seen of a row is sealed after
+        this, and changes nothing where the row got its clock from here.
 
         Their stamp is the time at which the application says that it last changed them, never a
         later one than now; without such a time it is below every real one. Any later write wins
@@ -216,20 +224,38 @@ class Sealer:
                 continue
             last: Key | None = None
             stamped = stamper(table.plan, table.columns, now_ms=self._wall_ms)
-            while rows := table.after_pk(self._tx, last, BASELINE_ROWS):
-                stamps: Iterable[Stamp] = repeat(stamp)
-                if stamped is not None:
-                    stamps = [Stamp(stamped(row.values), dot.origin, dot.seq) for row in rows]
-                self._insert_clocks(
-                    table, [(row, None, one) for row, one in zip(rows, stamps, strict=False)]
-                )
-                last = rows[-1].pk
-                count += len(rows)
+            plain = PlainRows(table, now_ms=self._wall_ms)
+            while True:
+                step = plain.seal(self._tx, self._sidecar, dot, last, BASELINE_ROWS)
+                if step is None:
+                    step = self._baseline_rows(table, last, stamp, stamped)
+                if step.last == last:
+                    break
+                count, last = count + step.rows, step.last
+                between()
         if count:
             self._sidecar.close_changeset(self._wall_ms)
         else:
             self._sidecar.changeset = None
         return count
+
+    def _baseline_rows(
+        self, table: Table, after: Key | None, stamp: Stamp, stamped: Stamper | None
+    ) -> Step:
+        """The next rows, each by itself."""
+        rows = table.after_pk(self._tx, after, BASELINE_ROWS)
+        last = rows[-1].pk if rows else after
+        if table.plan.key_kind == "random":
+            # Those that were given a name when they were written are sealed under that one.
+            sql = f"SELECT k1 FROM syncnode_journal WHERE tbl={self._tx.mark} AND op='I'"
+            drawn = set(self._tx.rows(sql, (table.number,)))
+            rows = [row for row in rows if row.pk not in drawn]
+        stamps: Iterable[Stamp] = repeat(stamp)
+        if stamped is not None:
+            stamps = [Stamp(stamped(row.values), stamp.origin, stamp.seq) for row in rows]
+        keys = self._named(table, [(row, None) for row in rows])
+        self._insert_clocks(table, list(zip(rows, keys, stamps, strict=False)))
+        return Step(len(rows), last)
 
     def seal_rows(self, touched: dict[int, dict[Key, Touched]]) -> None:
         """Seal rows that stand here and have no clock, by table's number and primary key, under
@@ -550,6 +576,7 @@ class Sealer:
         dot = self._dot
         stamp = Stamp(stamped_after(row.hlc, wall_ms=ms), dot.origin, dot.seq)
         dead = deletion(row, stamp, wins=table.deletes_win)
+        dead = all_seen(self._sidecar, self._hidden, table, key, dead)
         self.removed = True
         self.put_hidden(table, key, HiddenRow(DEAD, dead, local=table.local_of(pk)), old)
 
@@ -564,7 +591,6 @@ class Sealer:
     # Rows that stand
 
     def _seal_table(self, table: Table, rows: dict[Key, Touched], step: _Step) -> None:
-        dot = self._dot
         self._redecide(table, rows, step)
         fresh: list[tuple[StoredRow, Touched]] = []
         lines: list[tuple[Any, ...]] = []
@@ -577,7 +603,9 @@ class Sealer:
             key = stored.clock.key
             if touched.inserted or (changed_key and table.plan.key_kind != "random"):
                 key = table.key_of(stored.values, stored.pk, touched.drawn)
-                if stored.clock.key == self._double_key(table, stored):
+                if stored.clock.key == self._double_key(table, stored) and not (
+                    table.plan.key_kind == "uuid" and self._free(table, key, stored)
+                ):
                     key = stored.clock.key
             if key == stored.clock.key:
                 line = self._update(table, stored, touched)
@@ -591,19 +619,32 @@ class Sealer:
             (stored, touched, table.key_of(stored.values, stored.pk, touched.drawn))
             for stored, touched in fresh
         ]
-        standing = self._hidden.get(table.number, [key for _, _, key in keyed])
-        inserted = []
+        standing = dict(self._hidden.get(table.number, [key for _, _, key in keyed]))
+        unknown = []
         for stored, touched, key in keyed:
+            if key in standing:  # for the first of them: another row of that name gets its own
+                self._reinsert(table, stored, touched, key, standing.pop(key), step)
+            else:
+                unknown.append((stored, touched, key))
+        self._insert(table, unknown, step)
+
+    def _insert(
+        self, table: Table, rows: Sequence[tuple[StoredRow, Touched, RowKey]], step: _Step
+    ) -> None:
+        """Rows whose names no hidden row has. One that gets a name of its own may come again."""
+        keys = self._named(table, [(stored, touched.drawn) for stored, touched, _ in rows])
+        own = [key for key, (_, _, said) in zip(keys, rows, strict=True) if key != said]
+        standing = self._hidden.get(table.number, own)
+        inserted = []
+        for key, (stored, touched, _) in zip(keys, rows, strict=True):
             if key in standing:
                 self._reinsert(table, stored, touched, key, standing[key], step)
             else:
-                stamp = Stamp(stamped_after(0, wall_ms=touched.ms), dot.origin, dot.seq)
-                inserted.append((stored, touched.drawn, stamp))
+                stamp = Stamp(stamped_after(0, wall_ms=touched.ms), self._dot.origin, self._dot.seq)
+                inserted.append((stored, key, stamp))
         self._insert_clocks(table, inserted)
 
-    def _insert_clocks(
-        self, table: Table, rows: Sequence[tuple[StoredRow, bytes | None, Stamp]]
-    ) -> None:
+    def _insert_clocks(self, table: Table, rows: Sequence[tuple[StoredRow, RowKey, Stamp]]) -> None:
         """Clocks for rows that syncnode has never seen: the common case, and the fast one.
 
         Their stamps are all of the open changeset.
@@ -616,12 +657,7 @@ class Sealer:
         total, highest, lines = 0, sidecar.hlc, []
         # What `row_sum` adds for each of them.
         dot = stamp_hash(Stamp(0, self._dot.origin, self._dot.seq))
-        taken = self._doubles(table, rows)
-        for stored, drawn, stamp in rows:
-            key = table.key_of(stored.values, stored.pk, drawn)
-            if key in taken:
-                key = self._double_key(table, stored)
-            taken.add(key)
+        for stored, key, stamp in rows:
             total += key_hash(key) ^ dot
             highest = max(highest, stamp.hlc)
             keys.append(key)
@@ -641,26 +677,41 @@ class Sealer:
         sidecar.add_sum(table.name, total)
         sidecar.hlc = highest
 
+    def _named(self, table: Table, rows: Sequence[tuple[StoredRow, bytes | None]]) -> list[RowKey]:
+        """The names of rows that have no clock yet, with what was drawn for them."""
+        keys = [table.key_of(stored.values, stored.pk, drawn) for stored, drawn in rows]
+        taken = self._doubles(table, [stored for stored, _ in rows], keys)
+        for index, (stored, _) in enumerate(rows):
+            if keys[index] in taken:
+                keys[index] = self._double_key(table, stored)
+            taken.add(keys[index])
+        return keys
+
     def _doubles(
-        self, table: Table, rows: Sequence[tuple[StoredRow, bytes | None, Stamp]]
+        self, table: Table, rows: Sequence[StoredRow], keys: Sequence[RowKey]
     ) -> set[RowKey]:
         """Keys among these rows that other rows of the table have already.
 
         A uuid that is unique in fact may be given twice tomorrow, and a few values compare as
         equal in a key and not in the engine (a UUID in other capitals). The second such row gets
-        a key of its own, travels, and is parked where an index forbids it; nothing is held up.
+        a key of its own, travels, and is parked where an index forbids it; nothing is held up. So
+        does every row whose uuid is NULL: that of another site is no more the same row.
         """
         if table.plan.key_kind == "random":
             return set()
-        keys = [table.key_of(stored.values, stored.pk, drawn) for stored, drawn, _ in rows]
+        nameless = table.nameless(keys, [stored.values for stored in rows])
         if table.uuid_indexed and not table.has_odd(self._tx):
             odd = [
                 key
-                for key, (stored, _, _) in zip(keys, rows, strict=True)
+                for key, stored in zip(keys, rows, strict=True)
                 if table.odd_key(key, stored.values) is not None
             ]
-            return set(table.find(self._tx, odd))
-        return set(table.find(self._tx, keys))
+            return nameless | set(table.find(self._tx, odd))
+        return nameless | set(table.find(self._tx, keys))
+
+    def _free(self, table: Table, key: RowKey, stored: StoredRow) -> bool:
+        """A row that had a name of its own may now have the one that its uuid says."""
+        return not table.nameless([key], [stored.values]) and not table.find(self._tx, [key])
 
     def _double_key(self, table: Table, stored: StoredRow) -> RowKey:
         return table.double_key(stored.values, stored.pk, self._sidecar.origin.site)
@@ -893,6 +944,11 @@ class Sealer:
     # Tables without a primary key
 
     def _baseline_copies(self, table: Table, stamp: Stamp) -> int:
+        # Each of these lines tells of copies that are counted here already.
+        sql = f"SELECT id FROM syncnode_journal WHERE tbl={self._tx.mark}"
+        told = [line for (line,) in self._tx.rows(sql, (table.number,))]
+        if told:
+            self._delete_lines(told)
         rows = self._tx.rows(f"SELECT {table._value_sql} FROM {table.quoted} t{table._join_sql}")
         ordinals: dict[tuple[Value, ...], int] = {}
         for row in rows:

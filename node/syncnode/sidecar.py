@@ -6,7 +6,7 @@ has the rest: settings, origins, the frontier, the ledger, clocks, hidden rows, 
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,8 @@ from syncproto.row import Cell, Row, Stamp
 from syncproto.sums import SUM_MASK
 
 FORMAT = "1"  # of the sidecar's tables; a later version reads and raises it
+RENEWAL_DUE = "renewal_due"
+"""The setting that says: a new incarnation before anything is offered."""
 SIDECAR_TABLES = (
     "setting",
     "origin",
@@ -44,8 +46,14 @@ SIDECAR_TABLES = (
 """What follows `syncnode_` in the names of the tables made here, but for those of clocks."""
 DROPPED = "schema_dropped"
 """The setting with the tables of which a column went, as JSON: their sums are no other site's."""
+ADOPTED = "adopted"
+"""The setting with what the frontier must cover before rows that another site's stamps were taken
+over for are like others, as JSON: for each table the highest seq by number of the origin."""
 EDITION = "edition"
 """The setting that counts how often the plan was changed since `init`."""
+KEPT_FROM = 1_000_000
+"""From here on are the numbers of tables that are not here and whose rows are kept (`keeping.py`);
+those of the plan lie below."""
 LEDGER_LINES_KEPT = 1_000  # by origin; older neighbours are merged into one line
 USERS_SHOWN = 5  # database users named with one changeset; more of them name nobody
 NONCES_SHOWN = 64  # recent changesets whose nonces tell where a fork began
@@ -89,13 +97,13 @@ def sidecar_ddl(plan: SchemaPlan, dialect: Dialect) -> list[str]:
         "PRIMARY KEY (hook, tbl, row_key)",
         "syncnode_stage": f"sender {key} NOT NULL PRIMARY KEY, incarnation {big} NOT NULL, "
         f"lsn {big} NOT NULL, claim {blob}, applied {big} NOT NULL, first_lsn {big} NOT NULL, "
-        f"row_count {big} NOT NULL",
+        f"row_count {big} NOT NULL, scopes {text}",
         "syncnode_staged": f"sender {key} NOT NULL, position {big} NOT NULL, "
         f"body {blob} NOT NULL, PRIMARY KEY (sender, position)",
         "syncnode_peer": f"site {key} NOT NULL PRIMARY KEY, name {word} NOT NULL, "
         f"role {word} NOT NULL, url {text} NOT NULL, public_key {short} NOT NULL, "
         f"certificate {blob}, frontier {blob}, session_nonce {word}, counter {big} NOT NULL, "
-        f"contact_ms {big}, trouble {text} NOT NULL, skew_ms {big} NOT NULL",
+        f"contact_ms {big}, trouble {text} NOT NULL, skew_ms {big} NOT NULL, kept {text}",
         "syncnode_invite": f"secret {key} NOT NULL PRIMARY KEY, name {word} NOT NULL, "
         f"role {word} NOT NULL, expires_ms {big} NOT NULL, used_ms {big}",
     }
@@ -160,6 +168,7 @@ class Sidecar:
         users: The database users who wrote what is being sealed, as far as the vendor tells.
         gone: The local keys of rows that were deleted since others had deleted them, by number of
             the table and row key.
+        kept: Numbers of the tables that are not here and whose rows are kept, by name.
     """
 
     tx: Transaction
@@ -175,6 +184,7 @@ class Sidecar:
     touched_rows: int = 0
     users: set[str] = field(default_factory=set)
     gone: dict[tuple[int, RowKey], tuple[Any, ...]] = field(default_factory=dict)
+    kept: dict[str, int] = field(default_factory=dict)
 
     _origins: list[Origin] | None = None
     _numbers: dict[Origin, int] | None = None
@@ -196,8 +206,9 @@ class Sidecar:
                 "SELECT id, site, incarnation FROM syncnode_origin ORDER BY id"
             )
         ]
-        totals = tx.rows("SELECT name, total FROM syncnode_table")
-        sums = {name: int(total) for name, total in totals}
+        totals = tx.rows("SELECT id, name, total FROM syncnode_table")
+        sums = {name: int(total) for _, name, total in totals}
+        kept = {name: number for number, name, _ in totals if number >= KEPT_FROM}
         site = SiteId(bytes.fromhex(settings["site"]))
         loaded = cls(
             tx=tx,
@@ -205,18 +216,21 @@ class Sidecar:
             settings=settings,
             sums=sums,
             frontier=_frontier(
-                tx, origins, [table.name for table in plan.tables], settings.get("groups")
+                tx, origins, [*(table.name for table in plan), *kept], settings.get("groups")
             ),
             lsn=int(settings["lsn"]),
             hlc=int(settings["hlc"]),
             origin=Origin(site, int(settings["incarnation"])),
+            kept=kept,
         )
         loaded._origins = origins
         loaded._numbers = {origin: number for number, origin in enumerate(origins)}
         loaded._saved_frontier = loaded.frontier
         loaded._saved_sums = dict(sums)
         loaded._rows_by_table = {}
-        loaded._first_lsn = loaded.lsn + 1
+        # Rows that bear stamps above the frontier have the lsn that they had: who lacks what is
+        # claimed from now on begins at the first.
+        loaded._first_lsn = 1 if settings.get(ADOPTED) else loaded.lsn + 1
         return loaded
 
     def save(self) -> None:
@@ -406,8 +420,34 @@ class Sidecar:
             rows,
         )
         self.frontier = frontier
+        self._leave_adopted()
         if line % LEDGER_LINES_KEPT < len(rows):
             self._merge_old_lines()
+
+    def note_adopted(self, table: str, seqs: Mapping[int, int]) -> None:
+        """Rows of a table bear stamps of these origins, by number, up to these seqs, before the
+        frontier covers them."""
+        import json
+
+        noted = json.loads(self.settings.get(ADOPTED) or "{}")
+        of_table = noted.setdefault(table, {})
+        for number, seq in seqs.items():
+            of_table[str(number)] = max(seq, of_table.get(str(number), 0))
+        self.set(ADOPTED, json.dumps(noted, sort_keys=True))
+        self._first_lsn = 1
+
+    def _leave_adopted(self) -> None:
+        """Once the frontier covers what was adopted, its rows are like any others."""
+        import json
+
+        noted = json.loads(self.settings.get(ADOPTED) or "{}")
+        if noted and all(
+            self.frontier.vector(table).seq(self.origin_of(int(number))) >= seq
+            for table, seqs in noted.items()
+            if table in self.frontier.vectors
+            for number, seq in seqs.items()
+        ):
+            self.set(ADOPTED, "")
 
     def _merge_old_lines(self) -> None:
         """Of the lines of one origin older than the newest thousand, keep the last, with the

@@ -12,7 +12,7 @@ from typing import Any
 
 from syncnode.conditional import ByContent, literal, written
 from syncnode.database import Transaction
-from syncnode.dialects.base import LOCAL_NUMBER, Dialect, Unfit
+from syncnode.dialects.base import LOCAL_NUMBER, Dialect, Unfit, insert_sql
 from syncnode.schema.local_rows import stays_sql
 from syncnode.schema.plan import SchemaPlan, TablePlan
 from syncnode.sidecar import clock_table
@@ -33,6 +33,14 @@ from syncproto.row import Cell, Delete, Reference, Row, Stamp, Value
 Key = tuple[Any, ...]
 """A row's primary key in this database."""
 
+_CLOCK_COLUMNS = (
+    *("syncnode_lsn", "syncnode_hlc", "syncnode_origin", "syncnode_seq"),
+    *("syncnode_key", "syncnode_odd", "syncnode_cells"),
+)
+_LINE = (
+    "c.syncnode_key, c.syncnode_lsn, c.syncnode_hlc, c.syncnode_origin, c.syncnode_seq, "
+    "c.syncnode_cells"
+)
 KEYS_PER_QUERY = 500  # parameters of one IN list; every engine takes it, longer gains nothing
 
 
@@ -92,7 +100,7 @@ class Table:
             name: table for name, table in plan.references.items() if name in self.place
         }
         self.clock_name = clock_table(plan)
-        self.quoted = dialect.quote(plan.name)
+        self.quoted = dialect.quote(plan.here)
         self.key_places = tuple(self.place[name] for name in plan.key_columns)
         self.uuid = plan.key_columns[0] if plan.key_kind == "uuid" else None
         self.uuid_indexed = self.uuid is not None and any(
@@ -228,6 +236,36 @@ class Table:
 
     def after_pk(self, tx: Transaction, pk: Key | None, limit: int) -> list[StoredRow]:
         """The next rows of the table in the order of the primary key; clocks are not read."""
+        rows = self._after(tx, self._value_sql, self._join_sql, pk, limit)
+        width = len(self._pk)
+        return [StoredRow(tuple(row[:width]), None, self._wired(row[width:])) for row in rows]
+
+    def columns_after(
+        self, tx: Transaction, names: Sequence[str], pk: Key | None, limit: int
+    ) -> list[tuple[Any, ...]]:
+        """The same of some columns, none of which is a reference: the primary key's columns, then
+        these as they travel."""
+        places = [self.place[name] for name in names]
+        reads = [
+            self.dialect.read_expression(self.travelling[place], f"t.{self.dialect.quote(name)}")
+            for place, name in zip(places, names, strict=True)
+        ]
+        rows = self._after(tx, ", ".join(reads), "", pk, limit)
+        converts = {place: convert for place, convert in self._to_wire if place in places}
+        if not converts:
+            return rows
+        width, found = len(self._pk), []
+        for row in rows:
+            line = list(row)
+            for index, place in enumerate(places, start=width):
+                if place in converts and line[index] is not None:
+                    line[index] = converts[place](line[index])
+            found.append(tuple(line))
+        return found
+
+    def _after(
+        self, tx: Transaction, selected: str, joins: str, pk: Key | None, limit: int
+    ) -> list[tuple[Any, ...]]:
         width = len(self._pk)
         columns = self._pk_list("t")
         where, params = "", list[Any]()
@@ -241,23 +279,59 @@ class Table:
                 else (f" WHERE {columns} > {self._mark}")
             ) + self._travels
             params += pk
-        rows = tx.rows(
-            f"SELECT {columns}, {self._value_sql} FROM {self.quoted} t{self._join_sql}"
+        return tx.rows(
+            f"SELECT {columns}, {selected} FROM {self.quoted} t{joins}"
             f"{where} ORDER BY {columns} LIMIT {limit}",
             params,
         )
-        return [StoredRow(tuple(row[:width]), None, self._wired(row[width:])) for row in rows]
 
-    def changed(self, tx: Transaction, first: int, upto: int) -> list[tuple[Any, ...]]:
+    def changed(
+        self, tx: Transaction, first: int, upto: int, *, plain: bool = True
+    ) -> list[tuple[Any, ...]]:
         """Rows whose clock's lsn lies in [first, upto], in its order: lsn, hlc, origin number,
-        seq, key, cells, then the values as the driver reads them (see `wire_rows`)."""
+        seq, key, cells, then the values as the driver reads them (see `wire_rows`). Without
+        `plain` only those with cells of several stamps, or of which the sidecar keeps a state."""
+        only = "" if plain else f" AND {self._not_plain_sql}"
         return tx.rows(
             f"SELECT {self.clock_sql}, {self._value_sql} FROM {self.clock_name} c "
             f"JOIN {self.quoted} t ON {self._on('t', 'c')}{self._join_sql} "
-            f"WHERE c.syncnode_lsn BETWEEN {self._mark} AND {self._mark} "
+            f"WHERE c.syncnode_lsn BETWEEN {self._mark} AND {self._mark}{only} "
             "ORDER BY c.syncnode_lsn",
             (first, upto),
         )
+
+    @property
+    def _not_plain_sql(self) -> str:
+        return (
+            "(c.syncnode_cells IS NOT NULL OR EXISTS (SELECT 1 FROM syncnode_row h "
+            f"WHERE h.tbl={self.number} AND h.row_key=c.syncnode_key))"
+        )
+
+    def lines(
+        self, tx: Transaction, after: bytes, upto: bytes, columns: Sequence[str]
+    ) -> list[tuple[Any, ...]]:
+        """Rows whose keys are above `after` and up to `upto` (b"": no bound), in no order: the
+        primary key's columns, then key, lsn, hlc, origin number, seq, cells, and the values of
+        `columns`, none of which refers to anything, as they travel."""
+        converts = dict(self._to_wire)
+        first = len(self._pk) + 6
+        fixes = [
+            (first + at, convert)
+            for at, name in enumerate(columns)
+            if (convert := converts.get(self.place[name])) is not None
+        ]
+        read = [
+            self.dialect.read_expression(column, f"t.{self.dialect.quote(column.name)}")
+            for column in map(self.plan.column, columns)
+        ]
+        bounds = [(">", after)] * bool(after) + [("<=", upto)] * bool(upto)
+        where = " AND ".join(f"c.syncnode_key{sign}{self._mark}" for sign, _ in bounds)
+        rows = tx.rows(
+            f"SELECT {', '.join([self._pk_list('c'), _LINE, *read])} FROM {self.clock_name} c "
+            f"JOIN {self.quoted} t ON {self._on('t', 'c')} WHERE {where or '1=1'}",
+            [bound for _, bound in bounds],
+        )
+        return [_fixed(row, fixes) for row in rows] if fixes else rows
 
     def wire_rows(self, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
         """The value tuples of `changed`, as they travel."""
@@ -427,6 +501,13 @@ class Table:
             return variant_key(self.name, [typed[place] for place in self.key_places])
         return variant_key(self.name, (site, *pk))
 
+    def nameless(self, keys: Sequence[RowKey], lines: Sequence[Sequence[Any]]) -> set[RowKey]:
+        """The keys of those lines of wire values whose uuid is NULL."""
+        if self.plan.key_kind != "uuid":
+            return set()
+        place = self.key_places[0]
+        return {key for key, line in zip(keys, lines, strict=True) if line[place] is None}
+
     def odd_key(self, key: RowKey, values: Sequence[Any]) -> RowKey | None:
         """What the clock's index holds: nothing where the table's own uuid index finds the row
         by its key."""
@@ -521,14 +602,9 @@ class Table:
 
     def insert_clocks(self, tx: Transaction, rows: Sequence[Sequence[Any]]) -> None:
         """Rows of: primary key columns, lsn, hlc, origin number, seq, key, odd key, cells."""
-        columns = ", ".join(self._pk)
-        marks = ", ".join([self._mark] * (len(self._pk) + 7))
-        tx.executemany(
-            f"INSERT INTO {self.clock_name} ({columns}, syncnode_lsn, syncnode_hlc, "
-            "syncnode_origin, syncnode_seq, syncnode_key, syncnode_odd, syncnode_cells) "
-            f"VALUES ({marks})",
-            rows,
-        )
+        columns = (*self._pk, *_CLOCK_COLUMNS)
+        marks = [self._mark] * len(columns)
+        self.dialect.insert_many(tx, self.clock_name, columns, marks, rows)
 
     def clocks_from_journal(
         self, tx: Transaction, lines: tuple[int, int], lsn: int, origin: int, seq: int
@@ -568,15 +644,14 @@ class Table:
     ) -> None:
         """Clocks of plain new rows of one changeset: primary key, lsn, hlc, key."""
         m, (pk,) = self._mark, self._pk
-        same = (str(origin), str(seq))
-        if self.dialect.name != "sqlite":
-            # PyMySQL sends many rows in one statement only if all that is in it are marks.
-            same, rows = (m, m), [(*row, origin, seq) for row in rows]
-        tx.executemany(
-            f"INSERT INTO {self.clock_name} ({pk}, syncnode_lsn, syncnode_hlc, syncnode_key, "
-            f"syncnode_origin, syncnode_seq) VALUES ({m}, {m}, {m}, {m}, {same[0]}, {same[1]})",
-            rows,
-        )
+        columns, marks = [pk, "syncnode_lsn", "syncnode_hlc", "syncnode_key"], [m, m, m, m]
+        if self.dialect.name == "sqlite":
+            marks += [str(origin), str(seq)]
+        else:  # there what is not a mark would go the slow way
+            marks += [m, m]
+            rows = [(*row, origin, seq) for row in rows]
+        columns += ["syncnode_origin", "syncnode_seq"]
+        self.dialect.insert_many(tx, self.clock_name, columns, marks, rows)
 
     def update_clocks(self, tx: Transaction, rows: Sequence[Sequence[Any]]) -> None:
         """Rows of: lsn, hlc, origin number, seq, cells, primary key columns."""
@@ -585,6 +660,26 @@ class Table:
         tx.executemany(
             f"UPDATE {self.clock_name} SET syncnode_lsn={m}, syncnode_hlc={m}, "
             f"syncnode_origin={m}, syncnode_seq={m}, syncnode_cells={m} WHERE {where}",
+            rows,
+        )
+
+    def move_clocks(self, tx: Transaction, origin: int, seq: int, pks: Sequence[Key]) -> None:
+        """Give these rows another dot; the reading of their stamp stays, and so does their lsn."""
+        width, columns = len(self._pk), ", ".join(self._pk)
+        for part in _parts(pks, KEYS_PER_QUERY // width):
+            tx.execute(
+                f"UPDATE {self.clock_name} SET syncnode_origin={self._mark}, "
+                f"syncnode_seq={self._mark} WHERE {self._in(columns, len(part), width)}",
+                (origin, seq, *(value for pk in part for value in pk)),
+            )
+
+    def restamp_clocks(self, tx: Transaction, rows: Sequence[Sequence[Any]]) -> None:
+        """Rows of: hlc, origin number, seq, primary key columns; their lsn stays."""
+        where = " AND ".join(f"{name}={self._mark}" for name in self._pk)
+        m = self._mark
+        tx.executemany(
+            f"UPDATE {self.clock_name} SET syncnode_hlc={m}, syncnode_origin={m}, "
+            f"syncnode_seq={m} WHERE {where}",
             rows,
         )
 
@@ -615,9 +710,18 @@ class Table:
         return number if name in self.references else written(self.plan.column(name), number)
 
     def insert_sql(self, columns: Sequence[str]) -> str:
-        names = ", ".join(self.dialect.quote(name) for name in columns)
-        marks = ", ".join(self._write_mark(name) for name in columns)
-        return f"INSERT INTO {self.quoted} ({names}){self.dialect.overriding} VALUES ({marks})"
+        names = [self.dialect.quote(name) for name in columns]
+        return insert_sql(self.dialect, self.quoted, names, self._write_marks(columns))
+
+    def insert(
+        self, tx: Transaction, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+    ) -> None:
+        """Insert rows, all or none."""
+        names = [self.dialect.quote(name) for name in columns]
+        self.dialect.insert_many(tx, self.quoted, names, self._write_marks(columns), rows)
+
+    def _write_marks(self, columns: Sequence[str]) -> list[str]:
+        return [self._write_mark(name) for name in columns]
 
     def update_sql(self, columns: Sequence[str]) -> str:
         quote = self.dialect.quote
@@ -725,6 +829,16 @@ class Origins:
                 self._decoded.clear()
             found = self._decoded[cells] = self._decode(bytes(cells), self.origin_of)
         return Clock(RowKey(bytes(key)), stamp, *found)
+
+
+def _fixed(
+    row: Sequence[Any], fixes: Iterable[tuple[int, Callable[[Any], Any]]]
+) -> tuple[Any, ...]:
+    values = list(row)
+    for at, convert in fixes:
+        if values[at] is not None:
+            values[at] = convert(values[at])
+    return tuple(values)
 
 
 def _parts(items: Sequence[Any], size: int) -> Iterator[list[Any]]:

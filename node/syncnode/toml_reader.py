@@ -172,6 +172,14 @@ class Table:
             return default
         return duration
 
+    def flag(self, key: str, *, default: bool) -> bool:
+        """True or false at `key`."""
+        value = self._get(key)
+        if value is None or isinstance(value, bool):
+            return default if value is None else value
+        self.fault(key, f"is {shown(value)}; write true or false")
+        return default
+
     def choice(self, key: str, *, among: tuple[str, ...]) -> str | None:
         """The text at `key`, one of `among`; None when it is missing or wrong."""
         value = self._get(key)

@@ -8,11 +8,18 @@ and then refused: a rule that is silently ignored would be worse than none.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from syncnode.schema.rule_files import preset_fault, preset_path, read_preset, rules_by_table
+from syncnode.schema.rule_files import (
+    Maps,
+    preset_fault,
+    preset_path,
+    read_maps,
+    read_preset,
+    rules_by_table,
+)
 from syncnode.schema.rules import Layer, TableRules
 from syncnode.toml_reader import Document, Table, meant, shown
 from syncproto.errors import ConfigError
@@ -37,12 +44,22 @@ class TableChoice:
         exclude: Not these.
         preset: The name of the preset that comes with syncnode, or the path of one's own.
         rules: What the preset says of tables, then what the file itself does.
+        pass_on: Keep rows of tables that are not in this database, and pass them on.
+        renamed: Old and new names of tables that the application has renamed; "table.column"
+            with no new name for a column that is gone for good.
     """
 
     only: tuple[str, ...] | None = None
     exclude: tuple[str, ...] = ()
     preset: str | None = None
     rules: tuple[Layer, ...] = ()
+    pass_on: bool = True
+    renamed: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def keeps_unknown(self) -> bool:
+        """Whether rows of tables that are not here are kept: not where tables were chosen."""
+        return self.pass_on and self.only is None
 
 
 EVERY_TABLE = TableChoice()
@@ -113,15 +130,16 @@ def read_topology(path: Path) -> Topology:
     sites_by_name = _sites(sites_table)
     _refuse_impossible_sites(sites_table, sites_by_name)
     tables_table = root.table("tables")
-    tables = table_choice(tables_table)
+    tables = table_choice(tables_table, read_maps(root.table("maps")))
+    tables = replace(tables, renamed=renamings(root.table("renamed")))
     tables_table.refuse_unknown()
     root.refuse_unknown()
     document.refuse_faults()
     return Topology(path, network, sites_by_name, tables)
 
 
-def table_choice(table: Table) -> TableChoice:
-    """What a `[tables]` says; unknown keys are for the caller to refuse."""
+def table_choice(table: Table, maps: Maps | None = None) -> TableChoice:
+    """What a `[tables]` says; unknown keys are for the caller to refuse. `maps`: of its file."""
     only = table.texts("only", example="person")
     exclude = table.texts("exclude", example="audit_log") or ()
     if only is not None and not only and "only" in table:
@@ -135,10 +153,12 @@ def table_choice(table: Table) -> TableChoice:
             table.fault(
                 ("exclude", index), f'{shown(name)} stands in "only" too; keep one of the two'
             )
+    pass_on = table.flag("pass_on", default=True)
     preset, rules = _preset(table)
     path = table.document.path
-    own = Layer(str(path), _own_rules(table), table.texts("modified", example="date") or (), path)
-    return TableChoice(only, exclude, preset, (*rules, own) if own else rules)
+    modified = table.texts("modified", example="date") or ()
+    own = Layer(str(path), _own_rules(table, maps), modified, path)
+    return TableChoice(only, exclude, preset, (*rules, own) if own else rules, pass_on)
 
 
 def _preset(table: Table) -> tuple[str | None, tuple[Layer, ...]]:
@@ -160,8 +180,27 @@ def preset_name(name: str, folder: Path) -> str:
     return str(path) if path == folder / name else name
 
 
-def _own_rules(table: Table) -> Mapping[str, TableRules]:
-    rules = rules_by_table(table)
+def renamings(table: Table) -> tuple[tuple[str, str], ...]:
+    """What a `[renamed]` says: `old = "new"`, and `"table.column" = false` of what went."""
+    found: dict[str, str] = {}
+    for old in list(table.remaining()):
+        if table.value(old) is False and "." in old:
+            found[old] = ""
+            continue
+        new = table.text(old, example="the new name", check=table_name_fault)
+        if fault := table_name_fault(old):
+            table.fault(old, fault)
+        if new == old:
+            table.fault(old, "is its own new name; remove the line")
+        elif new in found.values():
+            table.fault(old, f"{shown(new)} is the new name of two tables; keep one")
+        elif new:
+            found[old] = new
+    return tuple(found.items())
+
+
+def _own_rules(table: Table, maps: Maps | None) -> Mapping[str, TableRules]:
+    rules = rules_by_table(table, maps)
     for name in rules:
         if fault := table_name_fault(name):
             table.fault(name, fault)

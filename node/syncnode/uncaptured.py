@@ -203,7 +203,9 @@ class _Look:
         odd = {}
         for row in rows:
             clock = clocks.get(row.pk)
-            if clock is not None and (key := table.key_of(row.values, row.pk, None)) != clock.key:
+            if clock is None or (key := table.key_of(row.values, row.pk, None)) == clock.key:
+                continue
+            if not table.nameless([key], [row.values]):
                 odd[row.pk] = (clock.key, key)
         if not odd:
             return []

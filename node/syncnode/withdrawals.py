@@ -16,18 +16,19 @@ Node = tuple[int, Key]
 class Withdrawals(Revivals):
     """Takes rows out; see `Writer` for what it is made of."""
 
-    def _take_out(self, table: Table, wanted: Wanted, refusal: Refusal) -> bool:
-        """Park a row, and take it out of its table with all that refers to it."""
+    def _take_out(self, table: Table, wanted: Wanted, refusal: Refusal) -> int:
+        """Park a row, and take it out of its table with all that refers to it; how many rows
+        that were."""
         if wanted.shown is None:
             if wanted.row.alive:
                 self._park(table, wanted, refusal)
             elif wanted.hidden is None or wanted.hidden.place != DEAD:
                 self._put_hidden(table, wanted, HiddenRow(DEAD, wanted.row))
-            return False
+            return 0
         gone = self._with_referrers(table, wanted, refusal)
         if gone is None:
             # Rows refer to it that cannot be taken out: it stays, and its rivals wait.
-            return False
+            return 0
         with self._deferred(True):
             for node in reversed(list(gone)):
                 below, row, _ = gone[node]
@@ -43,7 +44,7 @@ class Withdrawals(Revivals):
             else:
                 self._put_hidden(below, row, HiddenRow(DEAD, row.row))
             self._vacated.add(below.number)
-        return True
+        return len(gone)
 
     def _with_referrers(
         self, table: Table, wanted: Wanted, refusal: Refusal

@@ -25,6 +25,7 @@ from syncnode.hidden import (
     HiddenRow,
     HiddenRows,
 )
+from syncnode.keeping import Keeper
 from syncnode.knots import Ahead
 from syncnode.ladder import Ladder
 from syncnode.references import DeadByValues, Inbound, Referrers, comparable, dead_by_values
@@ -38,6 +39,10 @@ from syncproto.identity import RowKey
 from syncproto.merge import Conflict
 from syncproto.row import EMPTY, Reference, Row, Value
 from syncproto.sums import sum_of
+
+PARTS = 16
+"""Into so many the rows are cut of which one is refused. With more, a single bad row costs more
+statements; with fewer, many of them cost the good ones more attempts."""
 
 
 @dataclass(slots=True)
@@ -141,6 +146,7 @@ class Writer(ABC):
         self._returned: set[tuple[int, int]] = set()  # and these, to rows that had them before
         self._forward: list[tuple[Table, RowKey, Key, dict[str, Reference]]] = []
         self._conflicts: list[Conflict] = []
+        self._keeper = Keeper(sidecar, hidden, limit=limit, wall_ms=wall_ms)
         self._deletes: dict[tuple[int, RowKey], tuple[Table, Wanted]] = {}
         self._appeared: dict[int, set[RowKey]] = {}
         self._vacated: set[int] = set()
@@ -723,28 +729,26 @@ class Writer(ABC):
         *,
         deferred: bool,
     ) -> dict[int, Refusal]:
-        """Insert rows; one by one only if some row is refused. Returns those that were."""
-        if not rows:
-            return {}
-        sql = table.insert_sql(columns)
-        written: list[Any] = rows
-        try:
-            with self._tx.savepoint(), self._deferred(deferred):
-                self._tx.executemany(sql, written)
-            return {}
-        except self._row_errors as error:
-            if self._refusal(table, error) is None:
-                raise
+        """Insert rows; in ever smaller parts where some row is refused. Returns those that were."""
         refused: dict[int, Refusal] = {}
-        for index, row in enumerate(written):
+        todo = [range(len(rows))] if rows else []
+        while todo:
+            part = todo.pop()
+            written: list[Any] = rows[part.start : part.stop]
             try:
                 with self._tx.savepoint(), self._deferred(deferred):
-                    self._tx.execute(sql, row)
+                    table.insert(self._tx, columns, written)
+                continue
             except self._row_errors as error:
                 refusal = self._refusal(table, error)
                 if refusal is None:
                     raise
-                refused[index] = refusal
+            if len(part) == 1:
+                refused[part.start] = refusal
+                continue
+            # In their order: of two rows that clash, the first is written.
+            step = -(-len(part) // PARTS)
+            todo += reversed([part[start : start + step] for start in range(0, len(part), step)])
         return refused
 
     def _deferred(self, deferred: bool) -> "_Deferred":

@@ -57,8 +57,9 @@ WAIT_MS_MAX = 3_600_000  # an hour; no proxy lets a request wait that long
 
 _HEAD_MIN = 8  # fields of a turn that are always there
 _HEAD_REST = (None, 0, None, "", 0)  # what the others have where they are left out
-_MORE, _FRONTIER, _SUMS, _LINEAGE, _DIRECTIONS = 1, 2, 4, 8, 16  # what a turn has, as bits
-_NAMING = _FRONTIER | _SUMS | _DIRECTIONS  # needs a directory
+# What a turn has, as bits.
+_MORE, _FRONTIER, _SUMS, _LINEAGE, _DIRECTIONS, _KEPT = 1, 2, 4, 8, 16, 32
+_NAMING = _FRONTIER | _SUMS | _DIRECTIONS | _KEPT  # needs a directory
 
 
 def encode_turn(turn: Turn, chunk: bytes | None = None) -> bytes:
@@ -86,6 +87,9 @@ def encode_turn(turn: Turn, chunk: bytes | None = None) -> bytes:
         flags |= _DIRECTIONS
         ways = (turn.directions.unsent, turn.directions.unreceived)
         pieces.append(item([directory.listed(tables) for tables in ways]))
+    if turn.kept:
+        flags |= _KEPT
+        pieces.append(item(directory.listed(turn.kept)))
     if turn.lineage is not None:
         flags |= _LINEAGE
         within(len(turn.lineage), LIMITS.lineage, "changesets of a lineage")
@@ -136,7 +140,7 @@ def split_turn(data: bytes, limits: Limits = LIMITS) -> tuple[Turn, bytes | None
     head += _HEAD_REST[len(head) - _HEAD_MIN :]
     network, site, incarnation, seq, nonce, digest, wall_ms, flags = head[:_HEAD_MIN]
     known, wait_ms, cursor, trouble, unshown = head[_HEAD_MIN:]
-    flags = as_int(flags, 0, 2 * _DIRECTIONS - 1)
+    flags = as_int(flags, 0, 2 * _KEPT - 1)
     if known is not None:
         at, *entry = as_list(known, range(3, 4))
         known = Known(as_int(at, 0, UINT64_MAX), _entry(*entry))
@@ -144,7 +148,7 @@ def split_turn(data: bytes, limits: Limits = LIMITS) -> tuple[Turn, bytes | None
         sender_site, sender_incarnation, lsn = as_list(cursor, range(3, 4))
         cursor = Cursor(_origin(sender_site, sender_incarnation), as_int(lsn, 0, INT64_MAX))
     frontier = sums = lineage = None
-    directions = EVERY_WAY
+    directions, kept = EVERY_WAY, frozenset[str]()
     directory = Names(pieces) if flags & _NAMING else None
     if directory is not None and flags & _FRONTIER:
         frontier = directory.frontier(pieces)
@@ -156,6 +160,8 @@ def split_turn(data: bytes, limits: Limits = LIMITS) -> tuple[Turn, bytes | None
     if directory is not None and flags & _DIRECTIONS:
         ways = as_list(pieces.item(), range(2, 3))
         directions = Directions(*(directory.listed(tables, limits) for tables in ways))
+    if directory is not None and flags & _KEPT:
+        kept = directory.listed(pieces.item(), limits)
     if flags & _LINEAGE:
         count, seqs, nonces = as_list(pieces.item(), range(3, 4))
         within(as_int(count, 0, INT64_MAX), limits.lineage, "changesets of a lineage")
@@ -177,6 +183,7 @@ def split_turn(data: bytes, limits: Limits = LIMITS) -> tuple[Turn, bytes | None
         trouble=as_text(trouble, limits.trouble_length),
         unshown=as_int(unshown, 0, INT64_MAX),
         directions=directions,
+        kept=kept,
     )
     return turn, chunk or None
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from syncproto.errors import UnexpectedMessageError
-from syncproto.fingerprints import CHECK_MASK, Content, Range, Source, place_of
+from syncproto.fingerprints import CHECK_MASK, Content, Range, Source
 from syncproto.identity import RowKey
 from syncproto.questions import (
     GROUPS,
@@ -21,6 +21,7 @@ from syncproto.questions import (
     Leaf,
     LeafFound,
     Question,
+    Reading,
     Split,
     TableHash,
     Told,
@@ -29,7 +30,10 @@ from syncproto.questions import (
     table_hash,
 )
 
-LEAF_ROWS_MAX = 8  # a row in a leaf costs 14 bytes, a range 6
+LEAF_ROWS_MAX = 8  # a row in a leaf costs 6 bytes, and so does a range
+# While few ranges differ they are cut in 32: that saves round trips. Of many, each with few
+# differences, most of 32 parts would be told for nothing.
+FEW_RANGES, MANY_BITS = 32, 3
 LISTED_ROWS_MAX = 256  # rows of one range that are only there are named; beyond, counted
 SENT_ROWS_MAX = 1_024  # rows of one range that are told; beyond, they are only counted
 FOUND_ROWS_MAX = 100_000  # rows named as different, of all tables; beyond, they are only counted
@@ -37,7 +41,7 @@ FOUND_ROWS_MAX = 100_000  # rows named as different, of all tables; beyond, they
 # 256 KiB at most.
 QUESTION_BYTES = 192 << 10
 # What parts of a question take besides checks and rows, at most.
-_SPLIT_BYTES, _LEAF_BYTES, _CHECK, _LEAF_ROW, _KEY = 14, 14, 6, 14, 16
+_SPLIT_BYTES, _LEAF_BYTES, _CHECK, _LEAF_ROW, _KEY = 14, 14, 6, 6, 16
 
 
 @dataclass(slots=True)
@@ -101,6 +105,7 @@ class Comparison:
     Attributes:
         tables: What was found, by table.
         unshown: Rows that the other side has and does not show, by table.
+        reading: Of when the other side's answers are, once it has said so.
     """
 
     def __init__(
@@ -122,7 +127,7 @@ class Comparison:
         self._groups = 0  # whose tables are to be asked
         self._tables_to_ask: list[str] = []
         self._pending: list[_Pending] = []
-        self._asked: list[_Pending] = []  # splits of the question that is out
+        self._asked: list[tuple[_Pending, int]] = []  # splits of the question that is out
         self._asked_rows: list[tuple[Range, list[tuple[RowKey, int]]]] = []
         self._found = 0
         self.tables: dict[str, TableDifference] = {
@@ -130,6 +135,7 @@ class Comparison:
             for name, content in ours.totals.items()
         }
         self.unshown: Mapping[str, int] = {}
+        self.reading: Reading | None = None
 
     def question(self) -> Question | None:
         """What to ask next; None at the end."""
@@ -155,6 +161,7 @@ class Comparison:
         if not self._begun:
             self._begun = True
             self.unshown = finding.unshown or {}
+            self.reading = finding.reading
             self._groups = finding.groups
             self._tables_to_ask = [
                 name
@@ -198,10 +205,11 @@ class Comparison:
         alone: list[Range] = []  # nothing of them is there
         room = self._question_bytes
         self._asked = []
+        bits_max = SPLIT_BITS_MAX if len(self._pending) <= FEW_RANGES else MANY_BITS
         while self._pending and room > 0:
             pending = self._pending.pop()
             here = self._ours.content(pending.where).rows
-            bits = self._bits(pending, here)
+            bits = min(bits_max, self._bits(pending, here))
             if not pending.there and here <= LISTED_ROWS_MAX:
                 alone.append(pending.where)
                 continue
@@ -210,7 +218,7 @@ class Comparison:
                 continue
             if bits:
                 splits.append(self._split(pending.where, bits))
-                self._asked.append(pending)
+                self._asked.append((pending, bits))
                 room -= _SPLIT_BYTES + (_CHECK << bits)
             else:
                 leaves.append(pending.where)
@@ -231,7 +239,7 @@ class Comparison:
                     table_hash(where.table),
                     where.depth,
                     where.prefix,
-                    tuple((place_of(key), row & CHECK_MASK) for key, row in found),
+                    tuple(row & CHECK_MASK for _, row in found),
                 )
                 for where, found in self._asked_rows
             ),
@@ -252,33 +260,32 @@ class Comparison:
     def _heard_ranges(self, finding: Finding) -> None:
         if len(finding.splits) != len(self._asked) or len(finding.leaves) != len(self._asked_rows):
             raise UnexpectedMessageError("the finding has other ranges than the question")
-        for pending, found in zip(self._asked, finding.splits, strict=True):
-            self._heard_split(pending, found)
+        for (pending, bits), found in zip(self._asked, finding.splits, strict=True):
+            self._heard_split(pending.where.parts(bits), found)
         for (where, rows), leaf in zip(self._asked_rows, finding.leaves, strict=True):
             self._heard_leaf(where.table, rows, leaf)
         self._asked, self._asked_rows = [], []
 
-    def _heard_split(self, pending: _Pending, found: Mapping[int, int]) -> None:
-        here = self._ours.content(pending.where).rows
-        parts = pending.where.parts(self._bits(pending, here))
+    def _heard_split(self, parts: Sequence[Range], found: Mapping[int, int]) -> None:
         for at, there in found.items():
             if at >= len(parts):
                 raise UnexpectedMessageError("the finding has more ranges than the question")
             self._pending.append(_Pending(parts[at], there))
 
     def _heard_leaf(self, name: str, rows: Sequence[tuple[RowKey, int]], leaf: LeafFound) -> None:
-        keys = {key for key, _ in rows}
-        if any(at >= len(rows) for at, _ in leaf.different) or any(
-            at >= len(rows) for at in leaf.missing
-        ):
+        if any(at >= len(rows) for at in leaf.missing):
             raise UnexpectedMessageError("the finding has more rows than the question")
+        keys, more = {key for key, _ in rows}, set(leaf.more)
+        alone = [rows[at][0] for at in leaf.missing if rows[at][0] not in more]
         table = self.tables[name]
-        table.different += [key for _, key in leaf.different if key in keys]
-        table.only_here += [rows[at][0] for at in leaf.missing]
+        table.different += [key for key in leaf.more if key in keys]
         table.only_there += [key for key in leaf.more if key not in keys]
-        different, only_here, only_there = table.uncounted
-        table.uncounted = (different, only_here, only_there + leaf.beyond)
-        self._found += len(leaf.different) + len(leaf.missing) + len(leaf.more)
+        if leaf.beyond:
+            # Of rows that were not named nobody can say which are there with other values.
+            self._count(name, len(alone), leaf.beyond)
+        else:
+            table.only_here += alone
+        self._found += len(leaf.missing) + len(leaf.more)
 
     def _only_count(self) -> None:
         pending, self._pending = self._pending, []
@@ -375,17 +382,11 @@ def _split_found(split: Split, ours: Source, names: Mapping[TableHash, str]) -> 
 
 
 def _leaf_found(leaf: Leaf, rows: Sequence[tuple[RowKey, int]]) -> LeafFound:
-    here = {place_of(key): (key, row & CHECK_MASK) for key, row in rows}
-    numbers = {place: at for at, (place, _) in enumerate(leaf.rows)}
-    different = tuple(
-        (at, here[place][0])
-        for at, (place, check) in enumerate(leaf.rows)
-        if place in here and here[place][1] != check
-    )
-    missing = tuple(at for at, (place, _) in enumerate(leaf.rows) if place not in here)
-    more = tuple(key for place, (key, _) in here.items() if place not in numbers)
+    here, there = {row & CHECK_MASK for _, row in rows}, set(leaf.rows)
+    missing = tuple(at for at, check in enumerate(leaf.rows) if check not in here)
+    more = tuple(key for key, row in rows if row & CHECK_MASK not in there)
     listed = more[:LISTED_ROWS_MAX]
-    return LeafFound(different, missing, listed, len(more) - len(listed))
+    return LeafFound(missing, listed, len(more) - len(listed))
 
 
 def wanted_in_parts(

@@ -4,6 +4,7 @@ Frontiers and stamps are made of origins and names, so they are written and read
 """
 
 from collections.abc import Hashable, Iterable, Iterator
+from itertools import repeat
 from typing import Any, TypeVar
 
 from syncproto.clock import HLC_MAX
@@ -13,7 +14,7 @@ from syncproto.frontier import Entry, Frontier, VersionVector
 from syncproto.identity import Origin, SiteId
 from syncproto.integers import ints, packed_ints, split_keys
 from syncproto.limits import LIMITS, Limits, within
-from syncproto.row import Stamp
+from syncproto.row import Stamp, stamp_of
 
 NAMES_AN_ITEM = 256  # 256 names of 200 characters of four bytes fit an item
 
@@ -152,9 +153,12 @@ class Names:
         count, hlcs, origins, seqs = as_list(table, range(4, 5))
         if as_int(count, 0, INT64_MAX) > count_max:
             raise MalformedMessageError("a segment lists more stamps than it can use")
-        named = map(self.origin, ints(origins, count))
         times = ints(hlcs, count, 0, HLC_MAX)
-        return list(map(Stamp, times, named, ints(seqs, count, 0, INT64_MAX)))
+        seqs = ints(seqs, count, 0, INT64_MAX)
+        named: Iterable[Origin] = map(self.origin, ints(origins, count))
+        if count and type(origins) is int:  # as after one big import
+            named = repeat(self.origin(origins), count)
+        return list(map(stamp_of, zip(times, named, seqs, strict=True)))
 
 
 def unique(names: Iterable[Named], values: Iterable[Held]) -> dict[Named, Held]:

@@ -81,3 +81,7 @@ class StoreError(SyncError):
 
 class ConfigError(SyncError):
     """Our operator must act: the text names the setting and a value that would do."""
+
+
+class UsageError(ConfigError):
+    """What was typed on the command line cannot be meant, whatever the site looks like."""

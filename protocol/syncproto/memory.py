@@ -19,7 +19,7 @@ from syncproto.delta import (
     RowBlocks,
     uncovered,
 )
-from syncproto.directions import EVERY_WAY, Directions, admitted
+from syncproto.directions import EVERY_WAY, Directions
 from syncproto.frontier import Entry, Frontier, VersionVector
 from syncproto.identity import Dot, Origin, RowKey, SiteId
 from syncproto.merge import Conflict, Covers, lost, merged, outlived
@@ -292,17 +292,18 @@ class MemoryReplica:
             return Receipt(taken=False, applied=False)
         if stage is None or chunk.after == 0:
             stage = Stage(Cursor(chunk.sender, 0))
+        if stage.chunks and stage.chunks[0].base.scopes != chunk.base.scopes:
+            # A rule has changed: of a table that came in half way the parts before lack rows, and
+            # the end would claim them.
+            del self.stages[sender]
+            return Receipt(taken=False, applied=False)
         stage.chunks.append(chunk)
         stage.cursor = Cursor(chunk.sender, chunk.upto)
         self.stages[sender] = stage
         if chunk.claim is None:
             return Receipt(taken=True, applied=False)
         del self.stages[sender]
-        # Of a table that came in half way, by a change of rules, the part before lacks rows: it
-        # waits for the next delta.
-        scopes = frozenset.intersection(*(part.base.scopes for part in stage.chunks))
-        whole = [admitted(part, part.base.scopes - scopes) for part in stage.chunks]
-        self._apply(whole, chunk.claim.within(scopes))
+        self._apply(stage.chunks, chunk.claim)
         return Receipt(taken=True, applied=True)
 
     def heard(self, peer: SiteId, frontier: Frontier, directions: Directions) -> None:

@@ -81,17 +81,24 @@ def lost(
     that holds the one covers the dot of the other), when both writes are of one origin, or
     when the values are equal (rule A13 of the design).
     """
+    standing = merged_delete(ours.delete, theirs.delete)
+    wins = standing is not None and bool(standing.wins)
+    killed: list[Conflict] = []
+    if standing is not None and wins:
+        killed += _deleted_edits(table, key, standing, (ours, we_saw), (theirs, they_saw))
+    # What the delete killed did not give way to a value that went with the same row.
+    dead = {(conflict.column, conflict.loser) for conflict in killed}
     for name, cell in theirs.cells.items():
         mine = ours.cells.get(name)
         if mine is None or not _concurrent(mine.stamp, cell.stamp, we_saw, they_saw):
             continue
+        if (name, mine.stamp) in dead or (name, cell.stamp) in dead:
+            continue
         if not same_value(mine.value, cell.value):
             winner, loser = (mine, cell) if mine.stamp > cell.stamp else (cell, mine)
             yield Conflict(table, key, name, winner.stamp, loser.stamp, winner.value, loser.value)
-    standing = merged_delete(ours.delete, theirs.delete)
-    if standing is not None and standing.wins:
-        yield from _deleted_edits(table, key, standing, (ours, we_saw), (theirs, they_saw))
-    else:
+    yield from killed
+    if not wins:
         yield from _undone_deletes(table, key, ours, theirs, we_saw, they_saw)
 
 
@@ -133,7 +140,7 @@ def _undone_deletes(
         unseen = [
             cell.stamp
             for name, cell in edited.cells.items()
-            if not delete.saw(cell.stamp) and not _holds(deleted, name, cell)
+            if not delete.saw(cell.stamp) and not _outlasts(deleted, name, cell)
         ]
         for stamp in delete.stamps:
             edits = [edit for edit in unseen if edit.origin != stamp.origin]
@@ -172,9 +179,10 @@ def outlived(
             yield Conflict(table, key, "", stamp, delete, reference, None)
 
 
-def _holds(row: Row, name: str, cell: Cell) -> bool:
+def _outlasts(row: Row, name: str, cell: Cell) -> bool:
+    """The row holds that very write, or a later one: the cell brings nothing back."""
     mine = row.cells.get(name)
-    return mine is not None and mine.stamp == cell.stamp
+    return mine is not None and mine.stamp >= cell.stamp
 
 
 def _newer_than_delete(row: Row, delete: Delete) -> bool:

@@ -54,6 +54,8 @@ class Turn:
         more: The speaker has more to send than it has sent.
         trouble: A sentence for the listener's operator, such as "your clock is ahead".
         unshown: How many rows the speaker holds and does not show: parked, or kept aside.
+        kept: Tables that the speaker's database lacks and whose rows it only passes on; told with
+            the frontier.
     """
 
     network: bytes
@@ -72,3 +74,4 @@ class Turn:
     trouble: str = ""
     unshown: int = 0
     directions: Directions = EVERY_WAY
+    kept: frozenset[str] = frozenset()

@@ -25,10 +25,19 @@ from syncproto.frames import (
 from syncproto.identity import ROW_KEY_BYTES, RowKey
 from syncproto.integers import ints, packed_ints
 from syncproto.limits import LIMITS, Limits, within
+from syncproto.page_bytes import (
+    NOTHING,
+    pages_asked,
+    pages_told,
+    read_pages_asked,
+    read_pages_told,
+    read_rest_asked,
+    reading_of,
+    rest_asked,
+)
 from syncproto.questions import (
     FINDING,
     GROUPS,
-    PLACE_BYTES,
     QUESTION,
     RUN_BYTES,
     SPLIT_BITS_MAX,
@@ -55,7 +64,9 @@ def encode_question(question: Question) -> bytes:
     hashes: dict[TableHash, int] = {}
     for table in [*(s.table for s in question.splits), *(one.table for one in question.leaves)]:
         hashes.setdefault(table, len(hashes))
-    for table in wanted:
+    rest = question.rest
+    more = [*rest.paged, *rest.passed_over] if rest is not None else []
+    for table in [*wanted, *(page.table for page in question.pages), *more]:
         hashes.setdefault(table, len(hashes))
     keys = [key for some in wanted.values() for key in some]
     pieces = [
@@ -74,11 +85,7 @@ def encode_question(question: Question) -> bytes:
                 len(question.leaves),
                 *_where(question.leaves, hashes),
                 packed_ints([len(one.rows) for one in question.leaves]),
-                b"".join(
-                    place.to_bytes(PLACE_BYTES, "big") + check.to_bytes(CHECK_BYTES, "big")
-                    for one in question.leaves
-                    for place, check in one.rows
-                ),
+                _checks([check for one in question.leaves for check in one.rows]),
             ]
         ),
         item(
@@ -89,6 +96,8 @@ def encode_question(question: Question) -> bytes:
                 b"".join(keys),
             ]
         ),
+        pages_asked(question, hashes),
+        rest_asked(question, hashes),
     ]
     while len(pieces) > 1 and pieces[-1] in _NOTHING:
         pieces.pop()
@@ -100,6 +109,7 @@ _NOTHING = (
     item([b"", b""]),
     item([0, 0, 0, 0, 0, b""]),
     item([0, 0, 0, b""]),
+    NOTHING,
 )
 
 
@@ -110,9 +120,9 @@ def decode_question(data: bytes, limits: Limits = LIMITS) -> Question:
         MalformedMessageError: The bytes are no question, or over a limit.
         IncompatiblePeerError: The peer speaks another version of the protocol.
     """
-    pieces, rest = opened(QUESTION, data, limits)
-    if rest:
-        raise MalformedMessageError(f"{len(rest)} bytes after the question")
+    pieces, behind = opened(QUESTION, data, limits)
+    if behind:
+        raise MalformedMessageError(f"{len(behind)} bytes after the question")
     run, groups, asked, joined = as_list(pieces.item(), range(4, 5))
     hashes = _cut(joined, TABLE_HASH_BYTES)
     tables = None
@@ -126,6 +136,9 @@ def decode_question(data: bytes, limits: Limits = LIMITS) -> Question:
     splits = _splits(pieces.item(), hashes, limits) if not pieces.at_end else ()
     leaves = _leaves(pieces.item(), hashes, limits) if not pieces.at_end else ()
     wanted = _wanted(pieces.item(), hashes, limits) if not pieces.at_end else None
+    asked_pages = pieces.item() if not pieces.at_end else []
+    reading, pages = read_pages_asked(asked_pages, hashes, limits)
+    rest = read_rest_asked(pieces.item(), hashes, limits) if not pieces.at_end else None
     pieces.finish()
     if type(groups) is not bytes or len(groups) not in (0, GROUPS * CHECK_BYTES):
         raise MalformedMessageError("expected checks of groups")
@@ -137,6 +150,9 @@ def decode_question(data: bytes, limits: Limits = LIMITS) -> Question:
         splits=splits,
         leaves=leaves,
         wanted=wanted or None,
+        reading=reading,
+        pages=pages,
+        rest=rest,
     )
 
 
@@ -156,17 +172,13 @@ def _leaves(part: Any, hashes: list[bytes], limits: Limits) -> tuple[Leaf, ...]:
     count, *where, counts, joined = as_list(part, range(6, 7))
     within(as_int(count, 0, INT64_MAX), limits.rows, "ranges")
     numbers = ints(counts, count, 0, limits.rows)
-    rows = iter(_cut(joined, PLACE_BYTES + CHECK_BYTES, within(sum(numbers), limits.rows, "rows")))
+    rows = iter(_read_checks(joined, within(sum(numbers), limits.rows, "rows")))
     return tuple(
-        Leaf(table, depth, prefix, tuple(_leaf_row(next(rows)) for _ in range(number)))
+        Leaf(table, depth, prefix, tuple(next(rows) for _ in range(number)))
         for (table, depth, prefix), number in zip(
             _ranges(where, count, hashes), numbers, strict=True
         )
     )
-
-
-def _leaf_row(row: bytes) -> tuple[int, int]:
-    return int.from_bytes(row[:PLACE_BYTES], "big"), int.from_bytes(row[PLACE_BYTES:], "big")
 
 
 def _wanted(part: Any, hashes: list[bytes], limits: Limits) -> dict[TableHash, tuple[RowKey, ...]]:
@@ -206,6 +218,7 @@ def encode_finding(finding: Finding) -> bytes:
         packed_ints([told.rows for told in tables.values()]),
         packed_ints([told.depth for told in tables.values()]),
         b"".join(sorted(finding.unknown)),
+        list(finding.reading or ()),
     ]
     ranges = [
         len(parts),
@@ -214,23 +227,20 @@ def encode_finding(finding: Finding) -> bytes:
     ]
     leaves = [
         len(finding.leaves),
-        packed_ints([len(one.different) for one in finding.leaves]),
-        packed_ints([at for one in finding.leaves for at, _ in one.different]),
-        b"".join(key for one in finding.leaves for _, key in one.different),
         packed_ints([len(one.missing) for one in finding.leaves]),
         packed_ints([at for one in finding.leaves for at in one.missing]),
         packed_ints([len(one.more) for one in finding.leaves]),
         b"".join(key for one in finding.leaves for key in one.more),
         packed_ints([one.beyond for one in finding.leaves]),
     ]
-    pieces = [item(ranges), item(leaves)]
+    pieces = [item(ranges), item(leaves), *pages_told(finding.pages, directory)]
     while pieces and pieces[-1] in _FOUND_NOTHING:
         pieces.pop()
     pieces = [item(head), *pieces]
     return frame(FINDING, [*directory.pieces(), *pieces]) + finding.rows
 
 
-_FOUND_NOTHING = (item([0, 0, 0]), item([0, 0, 0, b"", 0, 0, 0, b"", 0]))
+_FOUND_NOTHING = (item([0, 0, 0]), item([0, 0, 0, 0, b"", 0]), item([0]))
 
 
 def decode_finding(data: bytes, limits: Limits = LIMITS) -> Finding:
@@ -244,10 +254,11 @@ def decode_finding(data: bytes, limits: Limits = LIMITS) -> Finding:
         raise MalformedMessageError("the answer is no finding of a comparison")
     pieces, rows = opened(FINDING, data, limits)
     directory = Names(pieces)
-    head = as_list(pieces.item(), range(10, 11))
-    run, named, unshown, others, counts, groups, tables, rows_there, depths, lost = head
+    head = as_list(pieces.item(), range(11, 12))
+    run, named, unshown, others, counts, groups, tables, rows_there, depths, lost, when = head
     splits = _found_splits(pieces.item(), limits) if not pieces.at_end else ()
     leaves = _found_leaves(pieces.item(), limits) if not pieces.at_end else ()
+    pages = read_pages_told(pieces, directory, limits) if not pieces.at_end else ()
     pieces.finish()
     hashes = _cut(tables, TABLE_HASH_BYTES)
     within(len(hashes), limits.scopes, "tables")
@@ -268,6 +279,8 @@ def decode_finding(data: bytes, limits: Limits = LIMITS) -> Finding:
         splits=splits,
         leaves=leaves,
         rows=rows,
+        reading=reading_of(*as_list(when, range(2, 3))) if when != [] else None,
+        pages=pages,
     )
 
 
@@ -293,25 +306,19 @@ def _found_splits(part: Any, limits: Limits) -> tuple[Mapping[int, int], ...]:
 
 
 def _found_leaves(part: Any, limits: Limits) -> tuple[LeafFound, ...]:
-    count, differ, places, keys, lacks, missing, exceed, more, beyond = as_list(part, range(9, 10))
+    count, lacks, missing, exceed, more, beyond = as_list(part, range(6, 7))
     within(as_int(count, 0, INT64_MAX), limits.rows, "ranges")
-    different = _counted(differ, count, limits)
     lacking = _counted(lacks, count, limits)
     extra = _counted(exceed, count, limits)
-    at = iter(ints(places, sum(different), 0, limits.rows))
-    named = iter(_cut(keys, ROW_KEY_BYTES, sum(different)))
     gone = iter(ints(missing, sum(lacking), 0, limits.rows))
     added = iter(_cut(more, ROW_KEY_BYTES, sum(extra)))
     return tuple(
         LeafFound(
-            tuple((next(at), RowKey(next(named))) for _ in range(one)),
-            tuple(next(gone) for _ in range(two)),
-            tuple(RowKey(next(added)) for _ in range(three)),
+            tuple(next(gone) for _ in range(one)),
+            tuple(RowKey(next(added)) for _ in range(two)),
             rest,
         )
-        for one, two, three, rest in zip(
-            different, lacking, extra, ints(beyond, count, 0, INT64_MAX), strict=True
-        )
+        for one, two, rest in zip(lacking, extra, ints(beyond, count, 0, INT64_MAX), strict=True)
     )
 
 

@@ -8,19 +8,24 @@ Tables are named by four bytes of a hash in questions, since most of them are eq
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from syncproto.fingerprints import CHECK_BYTES, Content
 from syncproto.identity import RowKey
+from syncproto.row import Stamp
 
 QUESTION, FINDING = b"SQ", b"SF"
 RUN_BYTES = 8
 TABLE_HASH_BYTES = 4
-PLACE_BYTES = 8
 SPLIT_BITS_MAX = 5  # 32 ranges: 192 bytes of checks
 GROUPS = 16  # of tables, told first; a schema has some 200
+KEYS_CHECK_BYTES = 16  # of the keys of a page: what it lets stand is not looked at again
+COLUMNS_CHECK_BYTES = 8
+PAGE_ROWS_MAX = 24_000  # the stamps of so many rows are items of 192 kB each at worst
+PAGE_KEYS_MAX = 8_000  # keys told, or left out, of a page: 128 kB
+BY_RULE = 0  # in the place of a reading: the row's own times say it (see protocol/README.md)
 
 TableHash = bytes
 
@@ -40,12 +45,50 @@ class Split(NamedTuple):
 
 
 class Leaf(NamedTuple):
-    """All rows of a range, by their places and the low bits of their hashes."""
+    """All rows of a range, by the low bits of their hashes."""
 
     table: TableHash
     depth: int
     prefix: int
-    rows: tuple[tuple[int, int], ...]
+    rows: tuple[int, ...]
+
+
+class Reading(NamedTuple):
+    """Of when a site's reading of its tables is: what bears a higher lsn may not be in it."""
+
+    incarnation: int
+    lsn: int
+
+
+class PageAsked(NamedTuple):
+    """Rows between two keys, of which the answering side is to tell the stamps.
+
+    Attributes:
+        table: `table_hash` of its name.
+        columns: `columns_check` of the table here.
+        after, upto: The page has the keys above `after`, up to `upto`; b"" for no bound.
+        left_out: Keys that the answer is to pass over.
+    """
+
+    table: TableHash
+    columns: bytes
+    after: bytes
+    upto: bytes
+    left_out: tuple[RowKey, ...] = ()
+
+
+class RestAsked(NamedTuple):
+    """What a delta from nothing would bring besides the rows that pages tell.
+
+    Attributes:
+        after: The lsn that the asker has reached.
+        paged: Tables of which plain rows are left out.
+        passed_over: Tables that the asker does not want.
+    """
+
+    after: int
+    paged: tuple[TableHash, ...]
+    passed_over: tuple[TableHash, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +102,9 @@ class Question:
         asked_groups: With tables: whose groups these are all tables of, a bit for each.
         splits, leaves: See there.
         wanted: Keys of rows that are to be told whole, by table hash.
+        reading: Of the answering side, as it told: what follows is asked of that reading only.
+        pages: See there.
+        rest: See there.
     """
 
     run: bytes
@@ -68,6 +114,9 @@ class Question:
     splits: tuple[Split, ...] = ()
     leaves: tuple[Leaf, ...] = ()
     wanted: Mapping[TableHash, tuple[RowKey, ...]] | None = None
+    reading: Reading | None = None
+    pages: tuple[PageAsked, ...] = ()
+    rest: RestAsked | None = None
 
 
 class Told(NamedTuple):
@@ -78,19 +127,40 @@ class Told(NamedTuple):
 
 
 class LeafFound(NamedTuple):
-    """What is otherwise in a leaf, by the numbers of its rows.
+    """What is otherwise in a leaf.
 
     Attributes:
-        different: Rows that have another hash there, with their keys.
-        missing: Rows that are not there.
-        more: Keys of rows that are only there.
+        missing: Numbers of the rows that are not there, or not with these values.
+        more: Keys of the rows that the leaf does not have, or not with these values.
         beyond: How many more of these there are than were named.
     """
 
-    different: tuple[tuple[int, RowKey], ...]
     missing: tuple[int, ...]
     more: tuple[RowKey, ...]
     beyond: int = 0
+
+
+class PageTold(NamedTuple):
+    """The rows of a page that the asker may take for its own, by their stamps.
+
+    Told are plain rows: shown as they are replicated, all cells with one stamp, never deleted,
+    unchanged since the reading.
+
+    Attributes:
+        upto: The last key that the page speaks of; b"" for no bound.
+        check: `keys_check` of the rows that are told; b"" if the table has other columns there,
+            and nothing is told.
+        not_told: Keys of the other rows, and of those that were deleted since the reading.
+        modified: Columns of the rule that says readings.
+        stamps: Of the rows that are told, in the order of their keys. `BY_RULE` in the place of
+            a reading: the rule says it.
+    """
+
+    upto: bytes
+    check: bytes
+    not_told: tuple[RowKey, ...] = ()
+    modified: tuple[str, ...] = ()
+    stamps: tuple[Stamp, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +176,10 @@ class Finding:
         splits: For each split the number of rows there of the parts that differ, by part.
         leaves: For each leaf.
         rows: The rows wanted, as far as they are there: an encoded chunk of which the base is
-            what the answering side has seen of their tables; b"" if none were wanted.
+            what the answering side has seen of their tables; b"" if none were wanted. Or the
+            rest: a chunk without base and claim, up to the lsn that it says.
+        reading: With groups: of when the answers are.
+        pages: For each page.
     """
 
     run: bytes
@@ -118,6 +191,8 @@ class Finding:
     splits: tuple[Mapping[int, int], ...] = ()
     leaves: tuple[LeafFound, ...] = ()
     rows: bytes = b""
+    reading: Reading | None = None
+    pages: tuple[PageTold, ...] = ()
 
 
 def table_hash(name: str) -> TableHash:
@@ -137,6 +212,20 @@ def group_checks(totals: Mapping[str, Content]) -> tuple[int, ...]:
         told = f"{len(name.encode())}:{name}:{content.rows}:{content.total};"
         hasher.update(told.encode())
     return tuple(int.from_bytes(hasher.digest(), "big") for hasher in hashers)
+
+
+def keys_check(keys: Sequence[bytes]) -> bytes:
+    """What two sites share exactly when these are the same keys in the same order."""
+    return hashlib.blake2b(b"".join(keys), digest_size=KEYS_CHECK_BYTES).digest()
+
+
+def columns_check(references: Mapping[str, str | None]) -> bytes:
+    """Of the columns of a table that travel, each with the table that it refers to."""
+    told = "".join(
+        f"{len(name.encode())}:{name}{len((table or '').encode())}:{table or ''};"
+        for name, table in sorted(references.items())
+    )
+    return hashlib.blake2b(told.encode(), digest_size=COLUMNS_CHECK_BYTES).digest()
 
 
 def is_question(body: bytes) -> bool:

@@ -36,6 +36,7 @@ class Standing:
         peer_nonces: The same for the peer's latest origins, as far as known here, by incarnation.
         wall_ms: Our clock.
         unshown: How many rows we hold and do not show: parked, or kept aside.
+        kept: Tables that are not here and whose rows we only pass on.
         directions: What of this link stays back by our rules.
         peer_directions: And by the peer's, as it last told.
     """
@@ -53,6 +54,7 @@ class Standing:
     peer_nonces: Mapping[int, Mapping[int, int]]
     wall_ms: int
     unshown: int = 0
+    kept: frozenset[str] = frozenset()
     directions: Directions = EVERY_WAY
     peer_directions: Directions = EVERY_WAY
 

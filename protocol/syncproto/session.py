@@ -281,6 +281,15 @@ def _fork_trouble(turn: Turn | None, standing: Standing) -> str:
     return f"a number names one change here and another there: a database of {named} was put back"
 
 
+def _of_more_scopes(turn: Turn, standing: Standing) -> Frontier | None:
+    """The frontier of a peer who keeps what we do not: our replica may begin to, so it hears of it
+    and is looked at again before anything is said of what we hold."""
+    told = turn.frontier
+    if told is None or told == standing.peer_frontier:
+        return None
+    return told if told.scopes - standing.frontier.scopes else None
+
+
 def _turn(standing: Standing, **parts: object) -> Turn:
     return Turn(
         network=standing.network,
@@ -290,6 +299,7 @@ def _turn(standing: Standing, **parts: object) -> Turn:
         wall_ms=standing.wall_ms,
         cursor=standing.cursor,
         unshown=standing.unshown,
+        kept=standing.kept if parts.get("frontier") is not None else frozenset(),
         **parts,  # type: ignore[arg-type]
     )
 
@@ -308,6 +318,7 @@ class Answer:
         self._claim: Frontier | None = None
         self._directions = EVERY_WAY
         self._waited = False
+        self._unheard = True
         self.progress = Progress()
         self.alarms: tuple[str, ...] = ()
         self.unshown = 0
@@ -327,6 +338,9 @@ class Answer:
         turn = self._turn
         assert turn is not None, "a turn was received"
         checked(turn, standing, self.peer)
+        if self._unheard and (unknown := _of_more_scopes(turn, standing)) is not None:
+            self._unheard = False
+            return [Hear(unknown, turn.directions), Look()]
         try:
             renew = restored(turn, standing)
         except ForkError:
@@ -465,12 +479,14 @@ class Call:
     _unshown: int = 0
     _alarms: tuple[str, ...] = ()
     _told: bytes = b""
+    _unheard: bool = True
 
     def start(self) -> list[Effect]:
         return [Look()]
 
     def receive(self, turn: Turn) -> list[Effect]:
         self._answer = turn
+        self._unheard = True
         self._pending = turn.chunk
         self._trouble = turn.trouble or self._trouble
         self._unshown = turn.unshown
@@ -494,6 +510,9 @@ class Call:
         if answer is None:
             return self._first(standing)
         checked(answer, standing, self.peer)
+        if self._unheard and (unknown := _of_more_scopes(answer, standing)) is not None:
+            self._unheard = False
+            return [Hear(unknown, answer.directions), Look()]
         try:
             renew = restored(answer, standing)
         except ForkError:

@@ -50,10 +50,15 @@ POSTGRESQL = "node/syncnode/dialects/postgresql.py"
 DIRECTIONS = "protocol/syncproto/directions.py"
 
 SEEDS = "tests/protocol/test_seeds.py::test_any_run_converges_and_loses_nothing"
+KEEPING = "node/syncnode/keeping.py"
 
 
 def of(file: str, test: str) -> str:
     return f"tests/protocol/test_{file}.py::test_{test}"
+
+
+def kept(test: str) -> str:
+    return f"tests/node/test_keeping.py::test_{test}"
 
 
 def on_sqlite(test: str) -> str:
@@ -100,6 +105,22 @@ MUTANTS = (
         "only the latest delete that an edit undid is named", MERGE,
         "for stamp in delete.stamps:", "for stamp in delete.stamps[-1:]:",
         of("merge", "every_delete_that_an_edit_undoes_is_named"),
+    ),
+    Mutant(
+        "an edit that a winning delete killed gave way to a value that is gone, too", MERGE,
+        "if (name, mine.stamp) in dead or (name, cell.stamp) in dead:", "if not dead <= dead:",
+        of("merge", "a_killed_edit_did_not_give_way_to_what_the_deleter_wrote_before"),
+    ),
+    Mutant(
+        "an edit that gave way to a later value undid its delete", MERGE,
+        "return mine is not None and mine.stamp >= cell.stamp",
+        "return mine is not None and mine.stamp == cell.stamp",
+        of("merge", "an_edit_that_gives_way_to_a_value_undoes_no_delete_that_saw_it"),
+    ),
+    Mutant(
+        "a comparison takes a uuid in capitals for another", "node/syncnode/contents.py",
+        "return uuid_text(key) if key is not None else value", "return value",
+        "tests/node/test_verifying.py::test_a_uuid_is_the_same_in_any_case_and_no_other_text_is",
     ),
     Mutant(
         "stamps decide between an edit and a delete", ROW,
@@ -209,7 +230,7 @@ MUTANTS = (
     ),
     Mutant(
         "rules: the end of a delta claims a table that its beginning left out", MEMORY,
-        "self._apply(whole, chunk.claim.within(scopes))", "self._apply(stage.chunks, chunk.claim)",
+        "if stage.chunks and stage.chunks[0].base.scopes != chunk.base.scopes:", "if False:",
         of("directions", "a_table_let_through_in_the_middle_of_a_delta_is_not_claimed_by_its_end"),
     ),
     Mutant(
@@ -440,7 +461,7 @@ MUTANTS = (
     ),
     Mutant(
         "SQLite delta: hidden rows do not travel (A6)", NODE_READING,
-        "part = uncovered(row, base.vector(table.name))", "part = None",
+        "part = uncovered(row, base.vector(name))", "part = None",
         on_sqlite("equal_copies_are_counted"),
     ),
     Mutant(
@@ -654,7 +675,8 @@ MUTANTS = (
     ),
     Mutant(
         "init: a row may say that it was changed in the future", "node/syncnode/modified.py",
-        "min(hlc_at(ms), latest)", "hlc_at(ms)",
+        "min(stated([values[place] for place in places]), latest)",
+        "stated([values[place] for place in places])",
         "tests/node/test_modified.py::"
         "test_a_write_after_the_installation_wins_over_any_older_row",
     ),
@@ -739,5 +761,107 @@ MUTANTS = (
         'f" INSERT INTO {self._trash} SELECT gone.syncnode_line{images} FROM gone;"',
         'f" INSERT INTO {self._trash} SELECT gone.syncnode_line{images} FROM gone WHERE false;"',
         on_postgresql("capture", "truncate_writes_every_row_down"),
+    ),
+    Mutant(
+        "kept rows: what went lost is on no record", KEEPING,
+        "            for rival in (old, *asides):\n                found += lost(name, key",
+        "            for rival in ():\n                found += lost(name, key",
+        kept("what_two_sites_wrote_apart_is_on_record_at_the_one_between_them"),
+    ),
+    Mutant(
+        "kept rows: what came due is forgotten", "node/syncnode/apply.py",
+        "                self._keeper.take_due(number, key, row)\n", "",
+        kept("a_value_from_the_future_waits_there_too_and_is_not_forgotten"),
+    ),
+    Mutant(
+        "kept rows: they are in no sum", KEEPING,
+        "book.add_sum(name, sum_of(key, row) - sum_of(key, before.get(key, EMPTY)))", "pass",
+        kept("rows_of_an_unknown_table_pass_through_and_stand_after_the_upgrade"),
+    ),
+    Mutant(
+        "kept rows: a table that came claims them before they are written", KEEPING,
+        "book.frontier = Frontier({**book.frontier.vectors, table.name: VersionVector({})})",
+        "pass",
+        kept("what_a_migration_put_there_gives_way_and_is_on_record"),
+    ),
+    Mutant(
+        "kept rows: once written they are claimed no more", KEEPING,
+        "            book.advance(book.frontier.joined(claim), rewriting.wall_ms, sender=None)\n",
+        "",
+        kept("they_are_written_though_nobody_is_left_who_has_them"),
+    ),
+    Mutant(
+        "session: who hears of more tables answers before it looks again", SESSION,
+        "            return [Hear(unknown, turn.directions), Look()]\n", "",
+        kept("rows_of_an_unknown_table_pass_through_and_stand_after_the_upgrade"),
+    ),
+    Mutant(
+        "schema: what may have been renamed is taken for a drop", "node/syncnode/schema/follow.py",
+        "    if any(_unclear(table, found, went) for table in before.tables):\n"
+        "        return Followed(before)\n", "",
+        "tests/node/test_renamed.py::test_a_column_that_went_while_another_came_is_let_go_of_when_"
+        "somebody_says_so",
+    ),
+    Mutant(
+        "schema: a renamed table is another one for the network", "node/syncnode/schema/renamed.py",
+        "            found[new] = before\n", "            found[new] = new\n",
+        "tests/node/test_renamed.py::test_a_new_site_with_the_new_names_names_its_rows_as_the_"
+        "others_do",
+    ),
+    Mutant(
+        "schema: a deleter has not seen the column that is gone", "node/syncnode/dropped.py",
+        "seen=union_seen(delete.seen, claimed)", "seen=delete.seen",
+        "tests/node/test_migrations.py::test_a_delete_at_a_site_without_the_column_deletes_for_"
+        "those_who_have_it",
+    ),
+    Mutant(
+        "PostgreSQL: the schema is followed beside who writes", "node/syncnode/operations/"
+        "recapturing.py",
+        "IN SHARE ROW EXCLUSIVE MODE", "IN ACCESS SHARE MODE",
+        "tests/node/test_following.py::test_a_transaction_that_is_open_while_the_schema_changes_"
+        "loses_nothing[engines0]",
+    ),
+    Mutant(
+        "join: a row keeps the reading that it had", "node/syncnode/adopting.py",
+        "moves.add(line, Stamp(hlc, stamp.origin, stamp.seq))",
+        "moves.add(line, Stamp(line.hlc, stamp.origin, stamp.seq))",
+        "tests/node/test_adopting.py::test_times_that_the_rule_does_not_say_are_told",
+    ),
+    Mutant(
+        "join: stamps that were given up are claimed", "node/syncnode/adopting.py",
+        'book.set(RENEWAL_DUE, "1")', "pass",
+        "tests/node/test_adopting.py::test_a_copy_of_the_joining_site_that_comes_later_ends_equal",
+    ),
+    Mutant(
+        "join: rows are told that changed since they were compared", "node/syncnode/pages.py",
+        "line.lsn <= reading.lsn and line.cells is None", "line.cells is None",
+        "tests/node/test_adopting.py::test_writes_on_both_sides_at_every_step_of_a_join",
+    ),
+    Mutant(
+        "join: what changed here meanwhile is not fetched", "node/syncnode/operations/adopting.py",
+        "page.of.wanted += [*left, *unsure]", "page.of.wanted += left",
+        "tests/node/test_adopting.py::test_writes_on_both_sides_at_every_step_of_a_join",
+    ),
+    Mutant(
+        "join: the inviter goes on behind what is half fetched",
+        "node/syncnode/operations/adopting.py",
+        "part = replace(chunk, base=base, after=0, upto=0, claim=None)",
+        "part = replace(chunk, base=base, after=0, claim=None)",
+        "tests/node/test_adopting.py::test_a_site_that_is_killed_while_it_takes_over_ends_equal",
+    ),
+    Mutant(
+        "join: what is claimed next does not reach back", "node/syncnode/sidecar.py",
+        "1 if settings.get(ADOPTED) else loaded.lsn + 1", "loaded.lsn + 1",
+        "tests/node/test_adopting.py::test_who_meets_the_site_before_the_inviter_gets_everything",
+    ),
+    Mutant(
+        "join: the rest lacks rows of which something is beside", "node/syncnode/table.py",
+        "(c.syncnode_cells IS NOT NULL OR EXISTS", "(c.syncnode_cells IS NOT NULL AND EXISTS",
+        "tests/node/test_adopting.py::test_rows_that_are_the_same_and_not_plain_come_with_the_rest",
+    ),
+    Mutant(
+        "join: rows are told before the anchor knows", "node/syncnode/replica.py",
+        "        self._raise_anchor(origin.incarnation, seq, lsn, hlc, lsn)\n", "",
+        "tests/node/test_adopting.py::test_what_is_told_is_never_told_under_that_number_again",
     ),
 )  # fmt: skip

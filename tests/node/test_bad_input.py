@@ -164,7 +164,7 @@ def test_init_names_a_database_that_is_missing_no_database_or_a_site(site, tmp_p
     (tmp_path / "letter.db").write_text("Dear Sir or Madam, " * 100)
     refuses(one, *INIT, f"sqlite:///{tmp_path}/letter.db", says="not a SQLite database")
     refuses(one, *INIT, f"sqlite:///{tmp_path}", says="cannot be opened")
-    refuses(one, *INIT, "postgres://a/b", says='write "postgresql+psycopg://"')
+    refuses(one, *INIT, "postgres://a/b", says='write "postgresql+psycopg://"', status=2)
     sqlite3.connect(tmp_path / "empty.db").close()
     (tmp_path / "empty.db").touch()
     refuses(one, *INIT, f"sqlite:///{tmp_path}/empty.db", says=("holds no table yet", "init"))
@@ -261,7 +261,7 @@ def test_a_token_that_is_mistyped_used_or_for_another_network_is_refused(site):
     elsewhere = site("elsewhere")
     token = parent.run("invite", "child").strip()
     for wrong in ("", "hello", token[:-2], token[:-1] + ("A" if token[-1] != "A" else "B")):
-        refuses(child, "join", wrong, says="token")
+        refuses(child, "join", wrong, says="token", status=2)
     refuses(parent, "join", token, says="made that token itself")
     refuses(child, "join", token, says=("cannot reach", parent.listen))
     with parent.serving():

@@ -14,8 +14,9 @@ from types import SimpleNamespace
 import pytest
 
 from syncnode.__main__ import main
+from syncnode.clash_report import ForetoldClashes
 from syncnode.cli.progress import Progress
-from syncnode.cli.terminal import printable
+from syncnode.cli.terminal import CELL_CHARS_MAX, printable, table
 from syncnode.reports import (
     ConflictReport,
     ExchangeReport,
@@ -48,6 +49,7 @@ COMMANDS = (
     "log",
     "conflicts",
     "parked",
+    "clashes",
     "verify",
     "uninstall",
     "demo",
@@ -277,7 +279,7 @@ def test_init_hands_over_settings_and_prints_the_plan(operations, tmp_path, caps
 
 def test_init_does_nothing_where_there_are_settings_already(config, operations, capsys):
     init = ["init", "--database", "sqlite:///a.db", "--name", "kigali"]
-    assert main(init) == 1
+    assert main(init) == 2
     assert "is there already" in capsys.readouterr().err
     assert not vars(operations)
 
@@ -294,7 +296,7 @@ def test_the_token_stands_alone_on_standard_output(config, operations, capsys):
     assert printed.out == "T-kigali-peer\n"
     assert "https://other:2" in printed.err
     for wrong in (["invite", "no name"], ["invite", "a", "--url", "http://x"]):
-        assert main(wrong) == 1
+        assert main(wrong) == 2
         assert capsys.readouterr().out == ""
 
 
@@ -332,6 +334,7 @@ def test_join_shows_what_both_sides_hold_and_a_dry_run_does_no_more(config, oper
         "rwanda", "kigali", 5, 0, 0, 1,
         tables=(TableComparison("person", 5, 1, 0, 0, examples=(row,)),),
         near_pairs=(NearPairs("note", 2, (("aa", "bb"),)),),
+        clashes=(ForetoldClashes("kind", ("name",), "marked", 2, False, (("aa", "bb", "x"),)),),
     )  # fmt: skip
 
     def join(settings, token, *, confirm, progress, dry_run, values):
@@ -343,6 +346,10 @@ def test_join_shows_what_both_sides_hold_and_a_dry_run_does_no_more(config, oper
     assert main(["join", "TOKEN", "--dry-run", "--values"]) == 0
     printed = capsys.readouterr()
     assert "person 6f2c: different: name" in printed.out
+    assert (
+        "kind: 2 rows of those looked at (there are too many to fetch all) would clash in "
+        "kind.name: shown with a mark, or no value, such as\n    bb (x), since aa has the value\n"
+    ) in printed.out
     assert "note: 2 rows hold the same on both sides under another name" in printed.out
     assert "aa here and bb there" in printed.out
     assert "nothing was changed" in printed.err
@@ -466,7 +473,7 @@ def test_uninstall_without_settings_takes_a_database(tmp_path, operations, capsy
     said = capsys.readouterr().err
     assert "kept no file" in said
     assert "secret" not in said
-    assert main(["uninstall", "--database", "nonsense"]) == 1
+    assert main(["uninstall", "--database", "nonsense"]) == 2
     assert "--database: is no database URL" in capsys.readouterr().err
 
 
@@ -611,3 +618,12 @@ def test_the_local_check_names_what_was_not_captured(operations, config, capsys)
     )
     assert main(["verify", "--repair", "--yes"]) == 0
     assert "made changes of 2 rows" in capsys.readouterr().err
+
+
+def test_long_values_are_cut_on_terminals_only(capsys, monkeypatch):
+    reason = "since " * 20
+    table(("table", "why"), [("person", reason)])
+    assert reason.strip() in capsys.readouterr().out
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    table(("table", "why"), [("person", reason)])
+    assert capsys.readouterr().out.splitlines()[1] == f"person  {reason[: CELL_CHARS_MAX - 3]}..."

@@ -12,9 +12,10 @@ from servers import postgresql_programs
 from sites import Site, connect, same, settle, sync
 
 from syncnode.anchor import Anchor
+from syncnode.config import read_settings
 from syncnode.database import Database
-from syncnode.new_config import new_settings
-from syncnode.operations import conflicts, initialise_clone, log, parked, status
+from syncnode.new_config import new_settings, write_settings
+from syncnode.operations import conflicts, initialise, initialise_clone, log, parked, status
 from syncnode.replica import DatabaseReplica
 from syncproto.errors import ConfigError, StoreError
 
@@ -303,3 +304,70 @@ def test_a_clone_joins_its_original_and_transfers_nothing(tmp_path):
     finally:
         here.close()
         there.close()
+
+
+def clone_of(tmp_path, *, rules="", **choice):
+    """A site that chose its tables so, and the settings of a clone of it, not made yet."""
+    home = tmp_path / "original"
+    home.mkdir()
+    path = home / "site.db"
+    with sqlite3.connect(path) as database:
+        for statement in SCHEMA:
+            database.execute(statement.replace("{auto}", ""))
+    settings = new_settings(
+        home / "syncnode.toml",
+        name="kigali",
+        database=f"sqlite:///{path}",
+        environment={},
+        **choice,
+    )
+    if rules:
+        write_settings(settings.path, settings)
+        settings.path.write_text(settings.path.read_text() + rules)
+        settings = read_settings(settings.path, {})
+    initialise(settings, dry_run=False, progress=lambda _: None)
+    (tmp_path / "clone").mkdir()
+    copy = tmp_path / "clone" / "copy.db"
+    with sqlite3.connect(path) as source, sqlite3.connect(copy) as target:
+        source.backup(target)
+    return settings_of(tmp_path, "clone", f"sqlite:///{copy}")
+
+
+def about_rules(settings):
+    return [
+        note for note in status(settings).notes
+        if "[tables]" in note or "preset" in note or "rules" in note
+    ]  # fmt: skip
+
+
+def test_a_clone_takes_over_the_choice_of_tables_and_the_preset(tmp_path):
+    settings = clone_of(tmp_path, only=("visit",), preset="openmrs")
+    report = initialise_clone(settings, dry_run=False, progress=print)
+    written = read_settings(settings.path, {})
+    assert (written.tables.only, written.tables.preset) == (("visit",), "openmrs")
+    assert not any("copy [tables]" in warning for warning in report.warnings)
+    assert any("copy into" in one and "[filters], [hooks]" in one for one in report.warnings)
+    assert about_rules(written) == []
+
+
+def test_a_clone_leaves_out_what_its_original_did(tmp_path):
+    settings = clone_of(tmp_path, exclude=("tag",))
+    initialise_clone(settings, dry_run=False, progress=print)
+    written = read_settings(settings.path, {})
+    assert (written.tables.only, written.tables.exclude) == (None, ("tag",))
+    assert about_rules(written) == []
+
+
+def test_a_clone_says_which_rules_of_its_original_are_missing_and_where_they_go(tmp_path):
+    settings = clone_of(tmp_path, rules='[tables.patient]\ndeletes = "delete-wins"\n')
+    report = initialise_clone(settings, dry_run=False, progress=print)
+    (said,) = [warning for warning in report.warnings if "copy [tables] and [maps]" in warning]
+    assert "rules with which kigali was made" in said
+    assert str(settings.path) in said
+    (note,) = about_rules(settings)
+    assert "copy [tables] and [maps] from its settings" in note
+    assert "uninstall" not in note
+    settings.path.write_text(
+        settings.path.read_text() + '[tables.patient]\ndeletes = "delete-wins"\n'
+    )
+    assert about_rules(read_settings(settings.path, {})) == []

@@ -15,6 +15,7 @@ from syncnode.config import (
     read_settings,
 )
 from syncnode.database_url import absolute_database, database_fault, without_password
+from syncnode.identity_files import exposed
 from syncnode.new_config import new_settings, write_settings
 from syncnode.topology import TableChoice
 from syncproto.errors import ConfigError
@@ -347,3 +348,40 @@ def test_the_address_in_the_topology_is_the_sites_own(site, tmp_path):
 
 def _settings(path: Path, database: str = "sqlite:////d.db") -> Settings:
     return Settings(path=path, name="a", database=database, key=path, anchor=path)
+
+
+def test_key_and_anchor_lie_beside_the_file_unless_it_says_otherwise(site, tmp_path):
+    settings = site('name = "kigali"\ndatabase = "sqlite:///site.db"\n')
+    assert (settings.key, settings.anchor) == (tmp_path / "site.key", tmp_path / "site.anchor")
+    assert faults(site, 'name = "a"\ndatabase = "sqlite:///s.db"\nkey = "site.anchor"\n') == [
+        "1: anchor: is the file of the key; give each its own"
+    ]
+
+
+def test_a_site_and_a_topology_name_maps_as_a_preset_does(site, tmp_path):
+    rule = (
+        '[tables.answer]\nconditional.value = { column = "kind", tables = "kinds" }\n'
+        '[maps.kinds]\n"Place" = "place"\n'
+    )
+    (own,) = site(LEAST + rule).tables.rules
+    assert own.tables["answer"].conditional["value"].tables == {"Place": "place"}
+    (tmp_path / "topology.toml").write_text(NETWORK + rule)
+    (there,) = site(LEAST + 'topology = "topology.toml"\n').tables.rules
+    assert there.tables["answer"] == own.tables["answer"]
+    (fault,) = faults(site, LEAST + rule.replace('"kinds"', '"kind"'))
+    assert "'kind' is no map here" in fault or '"kind" is no map here' in fault
+
+
+def test_settings_with_a_password_that_others_can_read_are_named(site, tmp_path):
+    text = 'name = "a"\ndatabase = "mysql+pymysql://u:secret@h/d"\n'
+    settings = site(text)
+    settings.path.chmod(0o600)
+    assert exposed(settings) is None
+    settings.path.chmod(0o640)
+    said = exposed(settings)
+    assert f"chmod 600 {settings.path}" in said
+    assert "secret" not in said
+    # Without a password there is nothing to read.
+    assert exposed(site('name = "a"\ndatabase = "sqlite:///a.db"\n')) is None
+    url = "mysql+pymysql://u:secret@h/d"
+    assert exposed(site('name = "a"\n', {"SYNCNODE_DATABASE": url})) is None

@@ -474,8 +474,14 @@ def test_the_commands_decide_beside_running_nodes(tmp_path):
                 assert "not taken: patient.name was written again since" in again.stderr
             assert here.run("conflicts") == ""
             assert here.report("conflicts", "--all")[0]["decision"] == "decided by a later write"
-            for wrong in (["conflicts", "dismiss"], ["parked", "dismiss", "--all", number]):
+            for wrong in (
+                ["conflicts", "dismiss"],
+                ["parked", "dismiss", "--all", number],
+                ["conflicts", "show", "xyz"],
+                ["parked", "retry", "12"],
+            ):
                 assert here.command(*wrong).returncode == 2
+            assert here.command("parked", "show", "00000000").returncode == 1  # there is none
             refused = here.command("conflicts", "dismiss", "--all")
             assert refused.returncode == 1
             assert "--yes" in refused.stderr

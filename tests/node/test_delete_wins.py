@@ -1,5 +1,6 @@
 """Tables in which deletes win, and what comes back with a row that does not stay deleted."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -263,3 +264,52 @@ def test_a_value_that_a_delete_killed_can_be_taken(make: Maker, engines: Engines
     settle(one, other)
     assert run(one, PERSON) == run(other, PERSON) == [(U1, "Eve", "Musha")]
     assert conflicts(one.settings) == conflicts(other.settings) == []
+
+
+@pytest.mark.parametrize("engines", [("sqlite",) * 2])
+@pytest.mark.parametrize("caller", [0, 1])
+def test_an_edit_gives_way_to_the_delete_and_not_to_what_the_deleter_wrote_before(
+    make: Maker, engines: Engines, caller: int
+) -> None:
+    """That value is later by the clock, and gone with the row."""
+    pair = sites(make, engines)
+    one, other = pair
+    seen_by_all(one, other)
+    run(other, "UPDATE person SET name = 'Eve'")
+    other.replica.seal()
+    time.sleep(0.003)
+    run(one, "UPDATE person SET name = 'Ann'")
+    one.replica.seal()
+    run(one, "DELETE FROM person")
+    sync(pair[caller], pair[1 - caller])
+    settle(one, other)
+    for site in pair:
+        assert run(site, PERSON) == []
+        (found,) = conflicts(site.settings)
+        assert (found.column, found.kept, found.lost) == ("name", "(its delete)", "Eve")
+        assert found.done.startswith("the row stays deleted")
+    assert take(one.settings, found.id, force=False).taken
+    settle(one, other)
+    assert run(one, PERSON) == run(other, PERSON) == [(U1, "Eve", "Musha")]
+
+
+@pytest.mark.parametrize("engines", [("sqlite",) * 2])
+def test_a_value_that_stayed_until_its_row_was_deleted_is_told_so(
+    make: Maker, engines: Engines
+) -> None:
+    one, other = sites(make, engines)
+    seen_by_all(one, other)
+    run(other, "UPDATE person SET name = 'Eve'")
+    other.replica.seal()
+    time.sleep(0.003)
+    run(one, "UPDATE person SET name = 'Ann'")
+    settle(one, other)
+    run(one, "DELETE FROM person")
+    settle(one, other)
+    for site in (one, other):
+        (found,) = conflicts(site.settings)
+        assert (found.kept, found.lost) == ("Ann", "Eve")
+        assert found.done.startswith("the later write stayed until the row was deleted")
+    assert take(other.settings, found.id, force=False).taken
+    settle(one, other)
+    assert run(one, PERSON) == run(other, PERSON) == [(U1, "Eve", "Musha")]

@@ -1,5 +1,6 @@
 """Filters of a site: what it shows instead of what arrives; others get what was written."""
 
+import sqlite3
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -9,6 +10,7 @@ from sites import Site, make_site, one_network, settle, sync
 
 from syncnode.config import read_settings
 from syncnode.filters import Filters
+from syncnode.operations import initialise, status
 from syncnode.operations.site import open_replica
 from syncproto.errors import ConfigError
 
@@ -184,3 +186,29 @@ def test_what_does_not_fit_is_refused_with_a_remedy(
         file.write(f"\n[filters]\n{line}\n")
     with pytest.raises(ConfigError, match=says):
         open_replica(read_settings(here.settings.path))
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ('person = ["no_such"]', "no_such"),
+        ('persn = ["without_phone"]', "filters.persn"),
+        ('tag = ["without_phone"]', "no primary key"),
+    ],
+)
+def test_init_refuses_what_serve_would_and_status_names_it(
+    tmp_path: Path, line: str, says: str
+) -> None:
+    with sqlite3.connect(tmp_path / "a.db") as database:
+        for statement in SCHEMA:
+            database.execute(statement)
+    path = tmp_path / "syncnode.toml"
+    path.write_text(f'name = "a"\ndatabase = "sqlite:///a.db"\n[filters]\n{line}\n')
+    with pytest.raises(ConfigError, match=says):
+        initialise(read_settings(path, {}), dry_run=False, progress=print)
+    assert not (tmp_path / "site.key").exists()
+    path.write_text('name = "a"\ndatabase = "sqlite:///a.db"\n')
+    initialise(read_settings(path, {}), dry_run=False, progress=print)
+    path.write_text(f'name = "a"\ndatabase = "sqlite:///a.db"\n[filters]\n{line}\n')
+    notes = [note for note in status(read_settings(path, {})).notes if says in note]
+    assert len(notes) == (says != "no_such")  # nothing of a package is loaded to tell the status

@@ -1,22 +1,25 @@
 """The application changes its schema while sites are apart: each site's plan follows by itself."""
 
+import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
-from mariadb_sites import Maker, maker, run, servers_of
+from mariadb_sites import COUNTERS, Maker, another, maker, run, servers_of
 from sites import Site, settle, sync
 
-from syncnode.operations import following, status
+from syncnode.operations import following, recapturing, status
 from syncnode.operations.following import follow
 from syncnode.operations.site import open_replica
 from syncnode.schema.plan import DeleteRule
+from syncproto.errors import StoreError
 
 Engines = tuple[str, ...]
-PAIRS = [("sqlite", "sqlite"), ("mysql", "sqlite"), ("sqlite", "mysql")]
+PAIRS = [("sqlite", "sqlite"), ("mysql", "sqlite"), ("sqlite", "mysql"), ("postgresql", "sqlite")]
 U1, U2, U3 = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "123")
 
 SCHEMA = (
@@ -41,11 +44,14 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Maker]:
 
 def upgraded(site: Site, *statements: str) -> None:
     """The application's own migration, and what a running node does about it."""
-    auto = "AUTO_INCREMENT" if site.replica.database.dialect.name == "mysql" else ""
     for statement in statements:
-        run(site, statement.replace("{auto}", auto))
+        run(site, fitting(site, statement))
     assert follow(site.replica, site.settings)
     assert not follow(site.replica, site.settings)
+
+
+def fitting(site: Site, statement: str) -> str:
+    return statement.replace("{auto}", COUNTERS.get(site.replica.database.dialect.name, ""))
 
 
 def altered(site: Site) -> list[tuple[Any, ...]]:
@@ -147,7 +153,7 @@ def test_a_migration_that_fills_the_column_at_every_site_loses_to_a_real_edit(
     assert run(one, ALL) == run(other, ALL) == [(U1, "Ada", "ada@x")]
 
 
-@pytest.mark.parametrize("engines", PAIRS)
+@pytest.mark.parametrize("engines", [*PAIRS, ("sqlite", "postgresql")])
 def test_a_new_table_is_taken_up_and_brings_what_others_wrote_to_it(
     make: Maker, engines: Engines
 ) -> None:
@@ -182,10 +188,13 @@ def test_rows_that_stood_in_a_new_table_before_it_was_noticed_take_part(
         assert list(site.conflicts()) == []
 
 
-@pytest.mark.parametrize("engines", [("mysql", "mysql"), ("mysql", "sqlite")])
+@pytest.mark.parametrize(
+    "engines", [("mysql", "mysql"), ("mysql", "sqlite"), ("postgresql", "sqlite")]
+)
 def test_a_wider_column_takes_what_did_not_fit(make: Maker, engines: Engines) -> None:
     one, other = make(SCHEMA, *engines)
-    wide = "ALTER TABLE person MODIFY name VARCHAR(40)"
+    verb = "ALTER COLUMN name TYPE" if engines[0] == "postgresql" else "MODIFY name"
+    wide = f"ALTER TABLE person {verb} VARCHAR(40)"
     if engines[1] == "sqlite":
         run(other, "INSERT INTO person (uuid, name) VALUES (?, 'Adelheid')", U1)
     else:
@@ -202,7 +211,9 @@ def test_a_wider_column_takes_what_did_not_fit(make: Maker, engines: Engines) ->
     assert run(other, "SELECT name FROM person") == []
 
 
-@pytest.mark.parametrize("engines", [("mysql", "mysql"), ("mysql", "sqlite")])
+@pytest.mark.parametrize(
+    "engines", [("mysql", "mysql"), ("mysql", "sqlite"), ("postgresql", "sqlite")]
+)
 def test_a_column_that_went_is_let_go_of_here_and_stays_elsewhere(
     make: Maker, engines: Engines
 ) -> None:
@@ -237,11 +248,11 @@ def test_a_table_whose_rows_are_known_by_all_their_columns_is_named(
     assert [note for note in status(one.settings).notes if "known by all" in note]
 
 
-@pytest.mark.parametrize("engines", [("sqlite",), ("mysql",)])
+@pytest.mark.parametrize("engines", [("sqlite",), ("mysql",), ("postgresql",)])
 def test_commands_follow_before_they_do_anything(make: Maker, engines: Engines) -> None:
     (one,) = make(SCHEMA, *engines)
     run(one, EMAIL)
-    run(one, VISIT.replace("{auto}", "AUTO_INCREMENT" if engines == ("mysql",) else ""))
+    run(one, fitting(one, VISIT))
     assert [note for note in status(one.settings).notes if "came after `init`" in note]
     replica = open_replica(one.settings)
     assert {"visit", "person", "mark"} == replica.plan.by_name.keys()
@@ -250,16 +261,17 @@ def test_commands_follow_before_they_do_anything(make: Maker, engines: Engines) 
     assert not [note for note in status(one.settings).notes if "came after `init`" in note]
 
 
-@pytest.mark.parametrize("engines", [("sqlite", "sqlite"), ("mysql", "sqlite")])
+@pytest.mark.parametrize(
+    "engines", [("sqlite", "sqlite"), ("mysql", "sqlite"), ("postgresql", "sqlite")]
+)
 def test_what_breaks_off_half_way_is_done_again(
     make: Maker, engines: Engines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = make(SCHEMA, *engines)
     run(one, "INSERT INTO person (uuid, name) VALUES (?, 'Ada')", U1)
     settle(one, other)
-    auto = "AUTO_INCREMENT" if engines[0] == "mysql" else ""
     for statement in (EMAIL, VISIT):
-        run(one, statement.replace("{auto}", auto))
+        run(one, fitting(one, statement))
     for broken in ("_mark_absent", "_take_written", "_show_unknown"):
         with monkeypatch.context() as patch:
             patch.setattr(following, broken, _ended)
@@ -277,6 +289,79 @@ def test_what_breaks_off_half_way_is_done_again(
 
 def _ended(*_: object) -> None:
     raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("engines", [("postgresql", "sqlite")])
+def test_defaults_of_many_kinds_are_told_from_what_was_written(
+    make: Maker, engines: Engines
+) -> None:
+    one, other = make(SCHEMA, *engines)
+    run(one, "INSERT INTO person (uuid, name) VALUES (?, 'Ada')", U1)
+    run(one, "INSERT INTO person (uuid, name) VALUES (?, 'Bob')", U2)
+    settle(one, other)
+    before = one.state()
+    columns = (
+        "a NUMERIC(8,2) DEFAULT 0", "b JSON DEFAULT '{}'", "c CHAR(5) DEFAULT 'x'",
+        "d INTEGER DEFAULT -1", "e VARCHAR(20) DEFAULT 'none (yet)'", "f BOOLEAN DEFAULT false",
+        "g TIMESTAMP DEFAULT now()", "h DATE DEFAULT '2020-01-01'", "i JSONB",
+        "j INTEGER[] DEFAULT '{1,2}'",
+    )  # fmt: skip
+    added = [f"ALTER TABLE person ADD COLUMN {column}" for column in columns]
+    written = "UPDATE person SET a = 1, b = '[]', d = 7, e = 'set', i = '[1]', j = '{3}'"
+    upgraded(one, *added, f"{written} WHERE uuid = '{U1}'")
+    now = one.state()
+    (changed,) = [place for place in now if now[place] != before[place]]
+    assert now[changed].cells.keys() - before[changed].cells.keys() == set("abdeij")
+    run(one, "DELETE FROM person")  # its image has all types
+    settle(one, other)
+    assert run(other, "SELECT uuid FROM person") == []
+
+
+@pytest.mark.parametrize("engines", [("postgresql", "sqlite")])
+def test_a_transaction_that_is_open_while_the_schema_changes_loses_nothing(
+    make: Maker, engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plan waits for who writes to the table, and gives way to whom it would hold up."""
+    one, other = make(SCHEMA, *engines)
+    run(one, "INSERT INTO person (uuid, name) VALUES (?, 'Ada')", U1)
+    settle(one, other)
+    run(one, EMAIL)
+    slow = another(one, autocommit=False)
+    slow.execute("UPDATE person SET name = 'Eve', email = 'eve@x'")
+    monkeypatch.setattr(recapturing, "LOCK_WAIT_S", 0.0)
+    with pytest.raises(StoreError, match="busy"):
+        follow(one.replica, one.settings)
+    slow.commit()
+    slow.close()
+    follow(one.replica, one.settings)
+    upgraded(other, EMAIL)
+    settle(one, other)
+    assert run(one, ALL) == run(other, ALL) == [(U1, "Eve", "eve@x")]
+
+
+@pytest.mark.parametrize("engines", [("postgresql",)])
+def test_in_a_deadlock_with_the_application_it_is_never_the_application_that_is_killed(
+    make: Maker, engines: Engines
+) -> None:
+    """Rule A12: both hold one of the changed tables and want the other."""
+    (one,) = make((*SCHEMA, VISIT), *engines)
+    run(one, "INSERT INTO person (uuid, name) VALUES (?, 'Ada')", U1)
+    run(one, "INSERT INTO visit (uuid, person) SELECT ?, id FROM person", U1)
+    run(one, EMAIL)
+    run(one, EMAIL.replace("person", "visit"))
+    slow = another(one, autocommit=False)
+    slow.execute("UPDATE visit SET note = 'held'")
+    with ThreadPoolExecutor(1) as beside:
+        following_on = beside.submit(follow, one.replica, one.settings)
+        waiting = "SELECT 1 FROM pg_locks WHERE relation='visit'::regclass AND NOT granted"
+        deadline_s = time.monotonic() + 20
+        while not run(one, waiting) and time.monotonic() < deadline_s:
+            time.sleep(0.01)
+        slow.execute("UPDATE person SET name = 'Eve'")
+        slow.commit()
+        assert following_on.result(timeout=60)
+    slow.close()
+    assert run(one, "SELECT name, email FROM person") == [("Eve", "none")]
 
 
 @pytest.mark.parametrize("engines", [("sqlite", "sqlite")])

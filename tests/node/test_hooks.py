@@ -1,6 +1,8 @@
 """Hooks are told which rows were applied: all of them, their keys alone, and in nobody's way."""
 
 import json
+import re
+import sqlite3
 import sys
 import threading
 import time
@@ -23,6 +25,7 @@ from syncnode.hook_queue import done_with, next_batch, note_applied, put_state, 
 from syncnode.hook_settings import Hook, check_hooks
 from syncnode.hooks import HookRunner
 from syncnode.machine import Machine
+from syncnode.operations import initialise, status
 from syncproto.errors import ConfigError
 
 SCHEMA = (
@@ -377,6 +380,20 @@ def test_hooks_are_read_from_the_settings(tmp_path):
         check_hooks(found, ["patient"])
 
 
+def test_a_table_that_a_hook_cannot_name_is_told_by_init_and_by_status(tmp_path):
+    with sqlite3.connect(tmp_path / "a.db") as database:
+        database.execute("CREATE TABLE patient (id INTEGER PRIMARY KEY, uuid TEXT NOT NULL UNIQUE)")
+    hook = '[hooks.search]\nafter_apply = ["reindex"]\ntables = ["person"]\n'
+    says = r"hooks.search.tables: .*person.* is no replicated table"
+    with pytest.raises(ConfigError, match=says):
+        initialise(settings_with(tmp_path, hook), dry_run=False, progress=print)
+    assert not (tmp_path / "k").exists()
+    initialise(settings_with(tmp_path, ""), dry_run=False, progress=print)
+    report = status(settings_with(tmp_path, hook))
+    assert [note for note in report.notes if re.match(says, note)]
+    assert not report.in_sync
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -441,7 +458,7 @@ def test_a_hook_is_told_through_failures_kills_and_hangs_and_holds_up_nothing(tm
                 assert time.monotonic() - began_s < 5
                 there.add_patient("local")
                 (folder / "hangs").unlink()
-                assert eventually(lambda: collected() == keys, within_s=20)
+                assert eventually(lambda: collected() == keys, within_s=40)
                 assert eventually(lambda: not there.report("status")["hooks"][0]["waiting"])
                 assert there.report("status")["hooks"][0]["failures"] == 0
     finally:

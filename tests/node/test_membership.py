@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 import pytest
-from sites import make_site
+from sites import make_site, one_network, settle
 from wire import new_key
 
 from syncnode.config import Address
 from syncnode.identity import decode_token, encode_token, load_key
 from syncnode.machine import THIS_MACHINE, Machine
-from syncnode.operations import membership
+from syncnode.operations import foretelling, membership
 from syncnode.operations.membership import (
     INVITATION_MS,
     answer_join,
@@ -534,3 +534,95 @@ def test_a_question_that_is_none_is_refused(sites):
     token = parent.token()
     with pytest.raises(MalformedMessageError):
         parent.answer(signed(key, request(token, key, COMPARE, question=b"rows")))
+
+
+CLASHING = (
+    "CREATE TABLE kind (id INTEGER PRIMARY KEY, uuid TEXT NOT NULL UNIQUE, name TEXT UNIQUE,"
+    " changed_at DATETIME)",
+    "CREATE TABLE bed (ward TEXT, number INTEGER, tag INTEGER NOT NULL UNIQUE,"
+    " PRIMARY KEY (ward, number))",
+)
+
+
+@pytest.fixture
+def clashing(tmp_path):
+    def holding(kinds, beds):
+        def before(connection):
+            connection.executemany("INSERT INTO kind (uuid, name) VALUES (?, ?)", kinds)
+            connection.executemany("INSERT INTO bed VALUES (?, ?, ?)", beds)
+
+        return before
+
+    first = holding(
+        [(UUIDS[1], "adult"), (UUIDS[2], "child"), (UUIDS[3], None), (UUIDS[7], "same")],
+        [("east", 1, 7), ("east", 2, 8)],
+    )
+    second = holding(
+        [(UUIDS[4], "adult"), (UUIDS[5], "nurse"), (UUIDS[6], None), (UUIDS[7], "same")],
+        [("west", 1, 7), ("east", 2, 8)],
+    )
+    parent = Inviter(make_site(tmp_path, "kigali", CLASHING, before=first))
+    child = make_site(tmp_path, "rwinkwavu", CLASHING, before=second)
+    yield parent, child
+    for site in (parent.site, child):
+        site.close()
+
+
+def foretold(parent, child, **options):
+    return join_by(
+        child.settings, parent.token(), parent.answer,
+        confirm=pytest.fail, progress=lambda _: None, dry_run=True, **options,
+    ).preview.clashes  # fmt: skip
+
+
+def test_a_dry_run_foretells_which_rows_clash_in_unique_values(clashing):
+    parent, child = clashing
+    bed, kind = foretold(parent, child)
+    assert (bed.table, bed.columns, bed.done, bed.count, bed.whole) == (
+        "bed", ("tag",), "waits", 1, True,
+    )  # fmt: skip
+    assert (kind.table, kind.columns, kind.done, kind.count, kind.whole) == (
+        "kind", ("name",), "marked", 1, True,
+    )  # fmt: skip
+    assert "adult" not in str(kind)
+    (_, (keeps, gives_way, value)) = (
+        example for one in foretold(parent, child, values=True) for example in one.examples
+    )
+    assert {keeps, gives_way} == {UUIDS[1], UUIDS[4]}
+    assert value == "adult"
+    # And so it comes.
+    parent.admit(child, parent.token(), lambda _: True)
+    one_network(parent.site, child)
+    settle(parent.site, child)
+    for site in (parent.site, child):
+        names = dict(site.sql("SELECT uuid, name FROM kind WHERE name LIKE 'adult%'"))
+        assert names[keeps] == "adult"
+        assert names[gives_way].startswith("adult~")
+        assert site.sql("SELECT count(*) FROM bed") == [(2,)]
+        assert [key for _, _, key in site.sql("SELECT * FROM bed ORDER BY tag")] == [7, 8]
+
+
+def test_of_many_rows_the_first_are_looked_at_and_that_is_said(tmp_path, monkeypatch):
+    def holding(numbers):
+        rows = [(UUIDS[number], f"name {number % 3}") for number in numbers]
+        return lambda connection: connection.executemany(
+            "INSERT INTO kind (uuid, name) VALUES (?, ?)", rows
+        )
+
+    parent = Inviter(make_site(tmp_path, "kigali", CLASHING, before=holding((0, 1, 2))))
+    child = make_site(tmp_path, "rwinkwavu", CLASHING, before=holding((3, 4, 5)))
+    (found,) = foretold(parent, child)
+    assert (found.count, found.whole) == (3, True)
+    monkeypatch.setattr(foretelling, "ROWS_MAX", 2)  # of three, so that one pair is among them
+    (found,) = foretold(parent, child)
+    assert found.count in (1, 2)
+    assert not found.whole
+    for site in (parent.site, child):
+        site.close()
+
+
+def test_who_joins_at_once_need_not_fetch_rows_for_what_he_does_not_ask(clashing):
+    parent, child = clashing
+    asked = []
+    parent.admit(child, parent.token(), asked.append)
+    assert asked[0].clashes == ()

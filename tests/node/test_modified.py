@@ -4,9 +4,10 @@ import sqlite3
 
 import pytest
 from mariadb_sites import maker, say, servers_of
-from sites import make_site, one_network, same, sync
+from sites import make_site, one_network, same, settle, sync
 
 from syncnode.modified import milliseconds_of, stamper
+from syncnode.operations import conflicts
 from syncnode.schema.plan import MODIFIED, ColumnPlan, TablePlan
 from syncproto.clock import BASELINE_HLC, hlc_at
 
@@ -214,3 +215,31 @@ def test_the_servers_tell_the_same_times(request, tmp_path, engine):
         one_network(server, lite)
         sync(server, lite)
         assert names(lite) == {UUIDS[1]: "later"}
+
+
+def test_a_record_says_that_the_application_s_time_decided_or_that_there_was_none(tmp_path):
+    old, new = "2020-01-01 00:00:00", "2022-01-01 00:00:00"
+
+    def both(name, changed):
+        def before(connection):
+            holding((1, UUIDS[1], name, old, changed))(connection)
+            connection.execute("INSERT INTO tag VALUES ('colour', ?)", (name,))
+
+        return before
+
+    here = make_site(tmp_path, "here", SCHEMA, before=both("first", new))
+    there = make_site(tmp_path, "there", SCHEMA, before=both("second", old))
+    one_network(here, there)
+    settle(here, there)
+    for site in (here, there):
+        done = {(one.table, one.column): one.done for one in conflicts(site.settings)}
+        assert done["patient", "name"].startswith("the row that the application changed later")
+        assert done["tag", "value"].startswith("neither row was changed later")
+    # What is written from now on is an ordinary conflict.
+    here.sql("UPDATE patient SET name = 'third'")
+    there.sql("UPDATE patient SET name = 'fourth'")
+    settle(here, there)
+    done = [one.done for one in conflicts(here.settings) if one.kept in ("third", "fourth")]
+    assert done == ["the later write stays, the other one is kept here"]
+    here.close()
+    there.close()

@@ -1,24 +1,45 @@
 """OpenMRS on three engines in one network: its schema as SQLAlchemy says it in their words."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from converted import converted
 from mariadb_sites import Maker, details, maker, run
+from openmrs_desk import OpenmrsDesk
 from openmrs_sites import beyond, openmrs_site
 from servers import MariaDB, PostgreSQL
-from sites import one_network, settle
-from walked import differences, walked
+from sites import Site, one_network, settle
+from walked import Beyond, differences, walked
+from years import lived
 
 
-@pytest.fixture
-def make(tmp_path: Path, mariadb: MariaDB, postgresql: PostgreSQL) -> Iterator[Maker]:
-    yield from maker(tmp_path, mariadb, postgresql)
+@dataclass
+class Three:
+    """One network over three engines, and how to look at what they hold."""
+
+    sites: tuple[Site, ...]
+    known: Beyond
+
+    def alike(self) -> None:
+        """All show the same, and nothing waits anywhere."""
+        first, *others = (walked(site.connection, self.known) for site in self.sites)
+        for picture in others:
+            assert differences(first, picture) == {}
+        assert [details(site) for site in self.sites] == [[]] * len(self.sites)
 
 
-def test_mariadb_postgresql_and_sqlite_hold_the_same_openmrs(make, openmrs, mariadb):
-    """All rows come from the one; then a day of work there while another one writes, too."""
+@pytest.fixture(scope="module")
+def make(
+    tmp_path_factory: pytest.TempPathFactory, mariadb: MariaDB, postgresql: PostgreSQL
+) -> Iterator[Maker]:
+    yield from maker(tmp_path_factory.mktemp("vendors"), mariadb, postgresql)
+
+
+@pytest.fixture(scope="module")
+def three(make: Maker, openmrs: Path, mariadb: MariaDB) -> Three:
+    """They take long to make; each test leaves them equal, or lets the next one see to it."""
     one = openmrs_site(make, openmrs, "data-2.x.sql")
     url = one.settings.database
     mariadb.create_database("bare", "utf8mb3")
@@ -31,10 +52,15 @@ def test_mariadb_postgresql_and_sqlite_hold_the_same_openmrs(make, openmrs, mari
     mariadb.execute("DROP DATABASE bare")
     sites = (one, *others)
     one_network(*sites)
-    known = beyond(mariadb, url.rpartition("/")[2])
     settle(*sites)
-    alike(known, sites)
-    mariadb.load(url.rpartition("/")[2], openmrs / "workload-2.x.sql")
+    return Three(sites, beyond(mariadb, url.rpartition("/")[2]))
+
+
+def test_mariadb_postgresql_and_sqlite_hold_the_same_openmrs(three, openmrs, mariadb):
+    """All rows come from the one; then a day of work there while another one writes, too."""
+    three.alike()
+    one, *others = three.sites
+    mariadb.load(one.settings.database.rpartition("/")[2], openmrs / "workload-2.x.sql")
     for number, site in enumerate(others):
         run(
             site,
@@ -44,19 +70,18 @@ def test_mariadb_postgresql_and_sqlite_hold_the_same_openmrs(make, openmrs, mari
             f" '0a8e1a54-1111-4222-8333-00000000000{number}', 'FINAL' FROM obs",
         )
         run(site, "UPDATE person SET gender = 'F' WHERE gender = 'M'")
-    settle(*sites)
-    alike(known, sites)
+    settle(*three.sites)
+    three.alike()
     assert run(one, "SELECT count(*) FROM obs WHERE value_text = 'written meanwhile'")[0][0] == 2
     # The judge sees a single cell.
-    first = walked(one.connection, known)
+    first = walked(one.connection, three.known)
     for site in others:
         last = "(SELECT max(person_id) FROM obs)"
         run(site, f"UPDATE person SET gender = 'M' WHERE person_id = {last}")
-        assert list(differences(first, walked(site.connection, known))) == ["person"]
+        assert list(differences(first, walked(site.connection, three.known))) == ["person"]
 
 
-def alike(known, sites):
-    first, *others = (walked(site.connection, known) for site in sites)
-    for picture in others:
-        assert differences(first, picture) == {}
-    assert [details(site) for site in sites] == [[]] * len(sites)
+def test_a_year_of_three_health_centres_on_three_engines(three, seeds):
+    settle(*three.sites)
+    lived(OpenmrsDesk, three.sites, seeds)
+    three.alike()

@@ -1,24 +1,39 @@
-"""Random schemas over SQLite sites: random SQL on all sides, links that break, then the same rows.
+"""Random schemas on random engines: random SQL on all sides, links that break, nodes that start
+again, then the same rows.
 
 `run` is one story from one seed. A seed that failed once stays below as a test of its own,
 with what it taught.
 """
 
 import random
+from collections.abc import Callable, Iterator
+from itertools import combinations_with_replacement
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 from random_schemas import random_schema, write
+from servers import MariaDB, PostgreSQL
 from sites import Site, make_site, one_network, same_rows, settle, sync
 
 SEEDS = 60
 ROUNDS = (3, 9)
 NAMES = ("here", "there", "third")
+ENGINES = ("mysql", "postgresql", "sqlite")
+PAIRS = [pair for pair in combinations_with_replacement(ENGINES, 2) if pair != ("sqlite",) * 2]
+SEEDS_OF_PAIRS = 10
 
 
-def run(seed: int, folder: Path) -> list[Site]:
-    """Write, exchange and break off at random, then heal.
+UrlOf = Callable[[str], str | None]
+
+
+def in_a_file(_name: str) -> None:
+    """No URL: the site has a SQLite file of its own."""
+
+
+def run(seed: int, folder: Path, url_of: UrlOf = in_a_file) -> list[Site]:
+    """Write, exchange, break off and restart at random, then heal. `url_of` says of a site by its
+    name where its database is.
 
     Raises:
         AssertionError: The sites differ after the quiet.
@@ -30,6 +45,7 @@ def run(seed: int, folder: Path) -> list[Site]:
             folder,
             name,
             schema,
+            url=url_of(name),
             before=lambda connection: write(connection, schema, draw, draw.choice([0, 5])),
             chunk_bytes_max=draw.choice([1, 300, 3_000, 1 << 20]),
             rows_first=draw.choice([1, 5, 4_000]),
@@ -64,6 +80,40 @@ def test_sites_with_random_schemas_end_with_the_same_rows(
     for seed in range(part * count, (part + 1) * count):
         try:
             run(seed, tmp_path / str(seed))
+        except BaseException as error:
+            error.add_note(f"seed {seed}")
+            raise
+
+
+@pytest.fixture
+def place(mariadb: MariaDB, postgresql: PostgreSQL) -> Iterator[Callable[[int], UrlOf]]:
+    """By seed, where the sites of a run are: every pair in turn, and a third on any engine."""
+    made: set[str] = set()
+
+    def of(seed: int) -> UrlOf:
+        pair = list(PAIRS[seed % len(PAIRS)])
+        random.Random(seed).shuffle(pair)
+        engines = dict(zip(NAMES, (*pair, ENGINES[seed % len(ENGINES)]), strict=True))
+
+        def url_of(name: str) -> str | None:
+            if engines[name] == "mysql":
+                made.add(name)
+                return mariadb.create_database(name)
+            return postgresql.create_database(name) if engines[name] == "postgresql" else None
+
+        return url_of
+
+    yield of
+    for name in made:
+        mariadb.execute(f"DROP DATABASE {name}")
+
+
+def test_sites_on_random_engines_end_with_the_same_rows(
+    place: Callable[[int], UrlOf], seeds: int, tmp_path: Path
+) -> None:
+    for seed in range(SEEDS_OF_PAIRS * seeds):
+        try:
+            run(seed, tmp_path / str(seed), place(seed))
         except BaseException as error:
             error.add_note(f"seed {seed}")
             raise

@@ -152,11 +152,11 @@ def test_three_levels_and_a_ring_converge(site):
     sites = (top, left, right, below)
     for one in sites:
         one.add_patient(f"of {one.name}")
-    eventually(lambda: all(len(one.patients()) == 4 for one in sites), within_s=15)
+    eventually(lambda: all(len(one.patients()) == 4 for one in sites), within_s=40)
     # Without the top, the ring still carries what is written below to the right.
     top.kill()
     key = below.add_patient("around the ring")
-    eventually(lambda: key in right.patients(), within_s=15)
+    eventually(lambda: key in right.patients(), within_s=40)
 
 
 def test_a_listening_site_with_a_port_in_use_says_so(site):
@@ -180,3 +180,16 @@ def test_a_replaced_database_file_ends_the_node_with_a_sentence(site):
     assert "was replaced while" in alone.log()
     assert alone.process.returncode == 1
     alone.process = None
+
+
+def test_triggers_that_go_while_it_runs_are_said_once_and_stand_in_the_status(site):
+    alone = site("kigali")
+    alone.start()
+    alone.sql("DROP TRIGGER syncnode_t1_insert")
+    eventually(lambda: "triggers of syncnode are missing (syncnode_t1_insert)" in alone.log())
+    (said,) = [note for note in alone.report("status")["notes"] if "triggers of syncnode" in note]
+    assert "dropped or switched off" in said
+    assert "`syncnode verify --repair` makes them again" in said
+    assert alone.command("verify", "--repair", "--yes").returncode == 0
+    assert not [note for note in alone.report("status")["notes"] if "triggers" in note]
+    assert alone.log().count("triggers of syncnode are missing") == 1

@@ -11,10 +11,12 @@ import time
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sites import Site, make_site, one_network, set_rule, settle, sync
 
+from syncnode.clashes import Clashes
 from syncnode.operations.reporting import status
 from syncnode.schema.plan import UniqueRule
 from syncproto.identity import RowKey
@@ -632,5 +634,36 @@ def test_status_says_which_rows_show_a_mark_and_which_are_one(sites: tuple[Site,
         set_rule(site, "kind", ["name"], "merge")
     sites[0].sql("UPDATE kind SET note = 'looked at again'")
     settle(*sites)
-    note = f"1 row of kind is the same as another, which stands for it ({OTHER}, as {ONE})"
+    note = (
+        f"1 row of kind is the same as another, which stands for it ({OTHER}, as {ONE}); "
+        "`syncnode clashes` lists them"
+    )
     assert note in status(sites[2].settings).notes
+
+
+def test_many_rows_that_wait_are_decided_together(
+    sites: tuple[Site, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each for itself, who asks for what would be read anew as often as there are rows."""
+    here, there, _ = sites
+    for site, first in ((here, 0), (there, 100)):
+        site.sql("BEGIN")
+        for number in range(40):
+            uuid = f"{first + number:08}-0000-4000-8000-000000000000"
+            site.sql("INSERT INTO bed (uuid, place) VALUES (?, ?)", uuid, number)
+        site.sql("COMMIT")
+        site.replica.seal()
+    asked = []
+    claimants = Clashes._claimants
+
+    def counted(self: Clashes, *arguments: Any) -> Any:
+        asked.append(arguments)
+        return claimants(self, *arguments)
+
+    monkeypatch.setattr(Clashes, "_claimants", counted)
+    sync(here, there)
+    assert len(asked) < 20
+    for site in (here, there):
+        assert site.sql("SELECT count(*) FROM bed") == [(40,)]
+        assert site.parked() == [("bed", "unique clash")] * 40
+    assert here.sql(BEDS) == there.sql(BEDS)

@@ -10,6 +10,8 @@ from mariadb_sites import POSTGRESQL_PAIRS, Maker, another, details, maker, run,
 from servers import PostgreSQL
 from sites import Site, make_site, one_network, settle, sync
 
+from syncnode.contents import Contents
+
 ALICE, BOB, CAROL, DAVE = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "abcd")
 Engines = tuple[str, ...]
 PAIRS = [
@@ -551,3 +553,13 @@ def test_three_vendors_in_one_network_end_with_the_same_rows(make: Maker, engine
     assert lost[0] == lost[1] == lost[2]
     assert {(table, column) for table, column, *_ in lost[0]} >= {("person", "name")}
     assert not any(site.parked() for site in sites)
+
+
+def test_a_uuid_in_capitals_is_shown_in_small_letters_and_compares_equal(make: Maker) -> None:
+    table = "CREATE TABLE item (id INTEGER PRIMARY KEY {auto}, uuid %s NOT NULL UNIQUE, other %s)"
+    (one,) = make([table % ("UUID", "UUID")], "postgresql")
+    (other,) = make([table % ("CHAR(36)", "CHAR(36)")], "sqlite")
+    run(other, "INSERT INTO item (uuid, other) VALUES (upper(?), upper(?))", ALICE, ALICE)
+    sync(other, one)
+    assert run(one, "SELECT uuid::text, other::text FROM item") == [(ALICE, ALICE)]
+    assert Contents(one.replica).totals == Contents(other.replica).totals

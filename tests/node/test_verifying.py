@@ -164,6 +164,21 @@ def test_one_flipped_cell_is_found_by_table_row_and_column(pair):
     assert (example.here, example.there) == ({"name": "name 7"}, {"name": "flipped"})
 
 
+def test_a_uuid_is_the_same_in_any_case_and_no_other_text_is(pair):
+    """As PostgreSQL's uuid shows it, which knows no capitals."""
+    here, there = pair
+    for site, text in ((here, uuid_of(1)), (there, uuid_of(1).upper())):
+        with unwatched(site):
+            site.sql("UPDATE visit SET note = ?", text)
+    assert verified(here, there).equal
+    with unwatched(there):
+        there.sql("UPDATE patient SET name = upper(name) WHERE uuid = ?", uuid_of(7))
+        there.sql("UPDATE visit SET note = upper(?) WHERE uuid = ?", uuid_of(2), uuid_of(1003))
+    assert numbers(verified(here, there)) == {
+        "patient": (40, 1, 0, 0, 0), "visit": (19, 1, 0, 0, 0),
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("ours", [False, True])
 def test_a_repair_writes_the_values_of_the_side_that_stands(pair, ours):
     here, there = pair

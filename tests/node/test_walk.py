@@ -393,12 +393,12 @@ def test_a_change_arrives_within_a_second_where_only_the_parent_has_an_address(t
         parent.admit(child)
         child.start()
         first = parent.add_patient("down")
-        eventually(lambda: first in child.patients(), within_s=20)
+        eventually(lambda: first in child.patients(), within_s=40)
         times_s = []
         for source, target in ((parent, child), (child, parent)) * 3:
             began_s = time.monotonic()
             key = source.add_patient("up or down")
-            eventually(lambda key=key, target=target: key in target.patients(), within_s=10)
+            eventually(lambda key=key, target=target: key in target.patients(), within_s=40)
             times_s.append(time.monotonic() - began_s)
         assert sorted(times_s)[len(times_s) // 2] < 1.0, times_s
 

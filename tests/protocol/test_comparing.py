@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -36,7 +37,7 @@ from syncproto.fingerprints import (
     place_of,
 )
 from syncproto.frames import frame, item
-from syncproto.identity import RowKey
+from syncproto.identity import Origin, RowKey, SiteId
 from syncproto.question_bytes import (
     decode_finding,
     decode_question,
@@ -44,28 +45,40 @@ from syncproto.question_bytes import (
     encode_question,
 )
 from syncproto.questions import (
+    BY_RULE,
     FINDING,
     QUESTION,
     RUN_BYTES,
     Finding,
     Leaf,
     LeafFound,
+    PageAsked,
+    PageTold,
     Question,
+    Reading,
+    RestAsked,
     Split,
     Told,
+    columns_check,
     group_checks,
+    keys_check,
     table_hash,
 )
-from syncproto.row import Reference
+from syncproto.row import Reference, Stamp
 
 RUN = b"\x07" * RUN_BYTES
 Rows = Mapping[RowKey, int]
 
 
 class Held:
-    """A source over rows in memory."""
+    """A source over rows in memory: by key what stands for their values."""
 
-    def __init__(self, rows_by_table: Mapping[str, Rows], depth: int | None = None) -> None:
+    def __init__(self, values_by_table: Mapping[str, Rows], depth: int | None = None) -> None:
+        # As of any real row, the hash covers the key.
+        rows_by_table = {
+            name: {key: (place_of(key) + value) & HASH_MASK for key, value in values.items()}
+            for name, values in values_by_table.items()
+        }
         self.rows_by_table = rows_by_table
         self.depths = {
             name: depth_for(len(rows)) if depth is None else depth
@@ -311,7 +324,7 @@ def test_findings_that_do_not_fit_the_question_are_refused():
     for broken in (
         Finding(RUN),
         Finding(RUN, splits=({31: 1},)),
-        Finding(RUN, leaves=(LeafFound(((0, key(1)),), (), ()),)),
+        Finding(RUN, leaves=(LeafFound((0,), (key(1),)),)),
     ):
         comparison = Comparison(Held({"t": rows}), run=RUN)
         for _ in range(2):
@@ -364,11 +377,24 @@ def splits(draw: st.DrawFn) -> Split:
 
 @st.composite
 def leaves(draw: st.DrawFn) -> Leaf:
-    places = st.integers(0, (1 << 64) - 1)
-    return Leaf(*draw(ranges()), tuple(draw(st.lists(st.tuples(places, checks), max_size=4))))
+    return Leaf(*draw(ranges()), tuple(draw(st.lists(checks, max_size=4))))
 
 
-questions = st.builds(
+readings = st.builds(Reading, st.integers(0, (1 << 64) - 1), st.integers(0, (1 << 63) - 1))
+bounds = st.one_of(st.just(b""), st.binary(min_size=16, max_size=16))
+pages_asked = st.builds(
+    PageAsked,
+    hashes,
+    st.binary(min_size=8, max_size=8),
+    bounds,
+    bounds,
+    st.lists(keys, max_size=3).map(tuple),
+)
+table_hashes = st.lists(hashes, max_size=3).map(tuple)
+asked_of_a_reading = st.one_of(
+    st.just((None, ())), st.tuples(readings, st.lists(pages_asked, max_size=3).map(tuple))
+)
+plain_questions = st.builds(
     Question,
     run=st.binary(min_size=8, max_size=8),
     groups=st.one_of(st.just(()), st.lists(checks, min_size=16, max_size=16).map(tuple)),
@@ -380,10 +406,32 @@ questions = st.builds(
         st.none(),
         st.dictionaries(hashes, st.lists(keys, max_size=3).map(tuple), min_size=1, max_size=3),
     ),
+    rest=st.one_of(
+        st.none(), st.builds(RestAsked, st.integers(0, (1 << 63) - 1), table_hashes, table_hashes)
+    ),
+)
+questions = st.builds(
+    lambda question, asked: replace(question, reading=asked[0], pages=asked[1]),
+    plain_questions,
+    asked_of_a_reading,
 )
 counts = st.integers(0, (1 << 63) - 1)
 names = st.text("abc", min_size=1, max_size=5)
 places_in_leaf = st.integers(0, 131_072)
+stamps = st.builds(
+    Stamp,
+    st.sampled_from((BY_RULE, 1, 5 << 16, (1 << 63) - 1)),
+    st.builds(Origin, st.binary(min_size=16, max_size=16).map(SiteId), st.integers(0, 9)),
+    st.integers(0, (1 << 63) - 1),
+)
+pages_told = st.builds(
+    PageTold,
+    bounds,
+    st.one_of(st.just(b""), st.binary(min_size=16, max_size=16)),
+    st.lists(keys, max_size=3).map(tuple),
+    st.lists(names, max_size=2).map(tuple),
+    st.lists(stamps, max_size=4).map(tuple),
+)
 findings = st.builds(
     Finding,
     run=st.binary(min_size=8, max_size=8),
@@ -396,7 +444,6 @@ findings = st.builds(
     leaves=st.lists(
         st.builds(
             LeafFound,
-            st.lists(st.tuples(places_in_leaf, keys), max_size=3).map(tuple),
             st.lists(places_in_leaf, max_size=3).map(tuple),
             st.lists(keys, max_size=3).map(tuple),
             counts,
@@ -404,6 +451,8 @@ findings = st.builds(
         max_size=3,
     ).map(tuple),
     rows=st.sampled_from((b"", b"SC and what follows")),
+    reading=st.one_of(st.none(), readings),
+    pages=st.lists(pages_told, max_size=3).map(tuple),
 )
 
 
@@ -440,11 +489,16 @@ MANY = 1 << 40
         (3, [2, 0, 0, 0, 131_072, b""]),
         (4, [MANY, 0, 0, b""]),
         (4, [1, 0, MANY, b""]),
+        (5, [1, 1, MANY, 0, b"", [], [], 0, b""]),
+        (5, [1, 1, 1, 0, bytes(8), [b""], [b""], MANY, b""]),
+        (6, [0, MANY, 0, 0, 0]),
+        (6, [0, 0, 0, MANY, 0]),
     ],
 )
 def test_a_question_that_asks_for_too_much_is_refused_before_memory_is_taken(piece):
     at, item_there = piece
-    pieces = [[RUN, b"", 0, bytes(4)], [b"", b""], [0] * 5 + [b""], [0] * 5 + [b""], [0, 0, 0, b""]]
+    empty = [0] * 5 + [b""]
+    pieces = [[RUN, b"", 0, bytes(4)], [b"", b""], empty, [*empty], [0, 0, 0, b""], [], []]
     assert decode_question(frame(QUESTION, list(map(item, pieces)))) == Question(RUN)
     pieces[at] = item_there
     with pytest.raises(MalformedMessageError):
@@ -456,21 +510,52 @@ def test_a_question_that_asks_for_too_much_is_refused_before_memory_is_taken(pie
     [
         (1, [MANY, 0, 0]),
         (1, [131_073, 1, 0]),
-        (2, [1, MANY, 0, b"", 0, 0, 0, b"", 0]),
-        (2, [1, 0, 0, b"", MANY, 0, 0, b"", 0]),
-        (2, [2, 0, 0, b"", 0, 0, 131_072, b"", 0]),
+        (2, [1, MANY, 0, 0, b"", 0]),
+        (2, [1, 0, 0, MANY, b"", 0]),
+        (2, [2, 0, 0, 131_072, b"", 0]),
+        (3, [MANY]),
+        (4, [b"", b"", b"", [], MANY, 0]),
+        (4, [b"", b"", b"", [], 131_073, 0]),
+        (4, [b"", b"", b"", [], 0, 1]),
     ],
 )
 def test_a_finding_that_tells_too_much_is_refused_before_memory_is_taken(piece):
     at, item_there = piece
-    head = [RUN, [], [], [], [], 0, b"", 0, 0, b""]
-    pieces = [head, [0, 0, 0], [0, 0, 0, b"", 0, 0, 0, b"", 0]]
+    head = [RUN, [], [], [], [], 0, b"", 0, 0, b"", []]
+    page = [[b"", b"", b"", [], 0, 0], 0, 0, 0, 0]
+    pieces = [head, [0, 0, 0], [0, 0, 0, 0, b"", 0], [1], *page]
     directory = item([0, b"", 0, 0])
     whole = frame(FINDING, [directory, *map(item, pieces)])
-    assert decode_finding(whole) == Finding(RUN, unshown={}, tables={}, others={})
+    told = (PageTold(b"", b""),)
+    assert decode_finding(whole) == Finding(RUN, unshown={}, tables={}, others={}, pages=told)
     pieces[at] = item_there
     with pytest.raises(MalformedMessageError):
         decode_finding(frame(FINDING, [directory, *map(item, pieces)]))
+
+
+@pytest.mark.parametrize(
+    ("named", "places", "readings"),
+    [(1, 2, 7), (2, 0, 7), (1, 0, 0), (1, 0, 1 << 63)],
+    ids=["no such row", "a row twice", "the rule is none", "beyond the clock"],
+)
+def test_readings_that_no_page_can_have_are_refused(named, places, readings):
+    page = [[b"", bytes(16), b"", [], 2, named], 0, 1, places, readings]
+    head = [RUN, [], [], [], [], 0, b"", 0, 0, b"", []]
+    leaves = [0, 0, 0, 0, b"", 0]
+    pieces = [[1, bytes(16), 1, 0], head, [0, 0, 0], leaves, [1], *page]
+    with pytest.raises(MalformedMessageError):
+        decode_finding(frame(FINDING, list(map(item, pieces))))
+
+
+def test_checks_of_a_page_say_which_keys_in_which_order_and_which_columns():
+    assert keys_check([key(1), key(2)]) == keys_check([key(1), key(2)])
+    others = [keys_check(some) for some in ([key(2), key(1)], [key(1)], [key(1), key(3)], [])]
+    assert keys_check([key(1), key(2)]) not in others
+    assert columns_check({"a": None, "b": "t"}) == columns_check({"b": "t", "a": None})
+    different: list[dict[str, str | None]] = [
+        {"a": None, "b": None}, {"a": "t", "b": None}, {"a": None}, {"ab": "t"},
+    ]  # fmt: skip
+    assert columns_check({"a": None, "b": "t"}) not in map(columns_check, different)
 
 
 def test_group_checks_tell_tables_apart():

@@ -288,3 +288,25 @@ def test_a_delete_that_gives_way_to_rows_that_refer_names_the_latest_of_them():
             "t", KEY, deleted, children[2:], we_saw=lambda _: deletes, they_saw=lambda _: written
         )
     ] == [at(7, A, 2)]
+
+
+def test_a_killed_edit_did_not_give_way_to_what_the_deleter_wrote_before():
+    """The deleter's own value, later by the clock, is gone with the row."""
+    own = merged(ROW, Row({"a": cell(at(7, B), 4)}))
+    edited = merged(ROW, Row({"a": cell(at(6, C), 3)}))
+    killed = Conflict("t", KEY, "a", at(8, B, 2), at(6, C), None, 3, True)
+    gone = deletion(own, at(8, B, 2), wins=True)
+    assert conflicts(gone, edited) == conflicts(edited, gone) == [killed]
+    # So, too, where the edit is the later write.
+    late = merged(ROW, Row({"a": cell(at(9, C), 3)}))
+    killed = Conflict("t", KEY, "a", at(8, B, 2), at(9, C), None, 3, True)
+    assert conflicts(gone, late) == conflicts(late, gone) == [killed]
+
+
+def test_an_edit_that_gives_way_to_a_value_undoes_no_delete_that_saw_it():
+    own = merged(ROW, Row({"a": cell(at(7, B), 4)}))
+    edited = merged(ROW, Row({"a": cell(at(6, C), 3)}))
+    gone = deletion(own, at(8, B, 2))
+    assert not merged(gone, edited).alive
+    gave_way = Conflict("t", KEY, "a", at(7, B), at(6, C), 4, 3)
+    assert conflicts(gone, edited) == conflicts(edited, gone) == [gave_way]

@@ -198,7 +198,7 @@ def _triggers(plan: SchemaPlan, table: TablePlan) -> dict[str, str]:
             bodies[f"cascade_{event.lower()}"] = (f"BEFORE {event}", below)
     prefix = f"syncnode_t{table.number}"
     return {
-        f"{prefix}_{name}": f"CREATE TRIGGER {prefix}_{name} {event} ON {quoted(table.name)}"
+        f"{prefix}_{name}": f"CREATE TRIGGER {prefix}_{name} {event} ON {quoted(table.here)}"
         f" FOR EACH ROW IF NOT (@syncnode_applying <=> {table.number})"
         f"{_travels(table, event)} THEN {' '.join(body)} END IF"
         for name, (event, body) in bodies.items()
@@ -334,7 +334,7 @@ class _Node:
                 f"{node.column(name)} = {node.above.column(target)}"
                 for name, target in zip(node.key.columns, node.key.target_columns, strict=True)
             )
-            source = f"{quoted(node.table.name)} AS s{node.depth}"
+            source = f"{quoted(node.table.here)} AS s{node.depth}"
             if node.above.above:
                 joins.append(f"JOIN {source} ON {same}")
             else:

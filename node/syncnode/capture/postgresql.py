@@ -214,7 +214,7 @@ def _function(plan: SchemaPlan, name: str, body: str, *, settings: str = "") -> 
 
 
 def _trigger_ddl(plan: SchemaPlan, table: TablePlan) -> list[str]:
-    on = f"{quoted(plan.namespace)}.{quoted(table.name)}"
+    on = f"{quoted(plan.namespace)}.{quoted(table.here)}"
     quiet = f"current_setting('syncnode.applying', true) IS DISTINCT FROM '{table.number}'"
     journal = _Journal(plan, table)
     bodies = {
@@ -256,7 +256,7 @@ class _Journal:
     def __init__(self, plan: SchemaPlan, table: TablePlan) -> None:
         schema = quoted(plan.namespace)
         self._table = table
-        self._on = f"{schema}.{quoted(table.name)}"
+        self._on = f"{schema}.{quoted(table.here)}"
         self._journal = f"{schema}.syncnode_journal"
         self._sequence = literal(f"{schema}.syncnode_journal")
         self._trash = f"{schema}.{trash_name(table)}"
@@ -365,7 +365,9 @@ def _exact_functions(plan: SchemaPlan, table: TablePlan) -> list[str]:
     itself writes the value."""
     return [
         f"CREATE FUNCTION {quoted(plan.namespace)}.{name}(given text) RETURNS {column.declared}"
-        f" LANGUAGE plpgsql STABLE AS $syncnode$ DECLARE made {column.declared} := given;"
+        f" LANGUAGE plpgsql STABLE AS $syncnode$ DECLARE made {column.declared}"
+        # What is cut short here is found below; a text is assigned to no composite type.
+        f" := CAST(given AS {column.declared});"
         f' BEGIN IF made::text COLLATE "C" IS DISTINCT FROM given THEN RAISE EXCEPTION'
         " USING ERRCODE = '22000', MESSAGE ="
         f" {literal(f'{column.declared} would write the value in another form')};"
@@ -400,7 +402,8 @@ def _deferrable_ddl(plan: SchemaPlan) -> list[str]:
             " EXECUTE format('ALTER TABLE %s ALTER CONSTRAINT %I DEFERRABLE INITIALLY IMMEDIATE',"
             " found.conrelid::regclass, found.conname);"
             f" INSERT INTO {quoted(schema)}.syncnode_deferrable"
-            " VALUES (found.relname, found.conname); END LOOP; END $syncnode$"
+            " VALUES (found.relname, found.conname) ON CONFLICT DO NOTHING;"
+            " END LOOP; END $syncnode$"
         )
     return statements
 

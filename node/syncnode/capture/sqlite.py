@@ -109,7 +109,7 @@ def explain(error: BaseException) -> StoreError | None:
 def _triggers(table: TablePlan) -> dict[str, str]:
     """The statement of each trigger by its name."""
     prefix = f"syncnode_t{table.number}"
-    quoted = quote_sqlite(table.name)
+    quoted = quote_sqlite(table.here)
     heard = f"(SELECT applying FROM syncnode_flag) IS NOT {table.number}"
     moved = _any(_differs(column) for column in naming_columns(table))
     deleted = [*_line(table, "D", "OLD"), _image(table, "OLD")]
@@ -217,7 +217,7 @@ def _is_other(table: TablePlan) -> str:
 
 
 def _rows(what: str, table: TablePlan, condition: str) -> str:
-    return f"SELECT {what} FROM {quote_sqlite(table.name)} AS t WHERE {condition}"
+    return f"SELECT {what} FROM {quote_sqlite(table.here)} AS t WHERE {condition}"
 
 
 def _displaced(table: TablePlan, condition: str) -> list[str]:

@@ -128,7 +128,7 @@ def _conflict_line(conflict: "ConflictReport", *, decided: bool) -> tuple[object
     return (
         conflict.id[:DIGITS_SHOWN],
         conflict.table,
-        conflict.row,
+        conflict.row_name or conflict.row,
         conflict.column,
         _shown(conflict.kept),
         conflict.kept_by,
@@ -150,7 +150,8 @@ def _show_conflict(arguments: argparse.Namespace) -> int:
         return EXIT_DONE
     result(f"number   {one.id}")
     result(f"table    {one.table}")
-    result(f"row      {one.row}")
+    named = f" ({one.row})" if one.row_name not in ("", one.row) else ""
+    result(f"row      {one.row_name or one.row}{named}")
     result(f"column   {one.column or 'the whole row'}")
     result(f"kept     {_shown(one.kept)}")
     result(f"         written by {_author(one.kept_by, one.kept_user)}, {one.kept_written}")
@@ -259,9 +260,12 @@ def print_parked(rows: "Iterable[ParkedReport]") -> None:
     """Each row with its values: what a person needs in order to decide."""
     for row in rows:
         number = f"{row.id[:DIGITS_SHOWN]}  " if row.id else ""
-        result(f"{number}{row.table} {row.row}: {row.reason}: {row.detail}")
+        name = row.row_name or row.row
+        result(f"{number}{row.table} {name}: {row.reason}: {row.detail}")
         if row.dismissed:
             result("    dismissed")
+        if row.rival:
+            result(f"    the value is that of {row.rival}")
         if row.waits_for:
             result(f"    waits for {row.waits_for}")
         result(f"    written by {_author(row.written_by, row.written_user)}, {row.written}")

@@ -16,7 +16,15 @@ from syncnode.cli.terminal import (
 )
 
 if TYPE_CHECKING:
+    from syncnode.clash_report import ForetoldClashes
     from syncnode.reports import Forgotten, Invitation, JoinPreview, JoinReport
+
+
+_FORETOLD = {
+    "marked": "shown with a mark, or no value",
+    "merged": "not shown, the other row stands for it",
+    "waits": "not shown until one of the two has another value",
+}
 
 
 def add_commands(commands: Commands) -> None:
@@ -46,12 +54,12 @@ def add_commands(commands: Commands) -> None:
 
 def _invite(arguments: argparse.Namespace) -> int:
     from syncnode.topology import name_fault, url_fault
-    from syncproto.errors import ConfigError
+    from syncproto.errors import UsageError
 
     if fault := name_fault(arguments.name):
-        raise ConfigError(f"NAME: {fault}")
+        raise UsageError(f"NAME: {fault}")
     if arguments.url and (fault := url_fault(arguments.url)):
-        raise ConfigError(f"--url: {fault}")
+        raise UsageError(f"--url: {fault}")
     settings = settings_of(arguments)
     from syncnode import operations
 
@@ -125,7 +133,22 @@ def _show(preview: "JoinPreview") -> None:
         result(f"{pairs.table}: {rows} the same on both sides under another name, such as")
         for here, there in pairs.examples:
             result(f"    {here} here and {there} there")
+    for clash in preview.clashes:
+        _show_clashes(clash)
     result(f"cost       {preview.bytes_sent:,} bytes sent, {preview.bytes_received:,} received")
+
+
+def _show_clashes(clash: "ForetoldClashes") -> None:
+    """What would become of rows that ask for one unique value."""
+    rows = counted(clash.count, "row")
+    columns = ", ".join(f"{clash.table}.{name}" for name in clash.columns)
+    part = "" if clash.whole else " of those looked at (there are too many to fetch all)"
+    result(
+        f"{clash.table}: {rows}{part} would clash in {columns}: {_FORETOLD[clash.done]}, such as"
+    )
+    for keeps, gives_way, value in clash.examples:
+        said = f" ({value})" if value is not None else ""
+        result(f"    {gives_way}{said}, since {keeps} has the value")
 
 
 def _confirmed(preview: "JoinPreview") -> bool:

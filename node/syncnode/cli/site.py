@@ -126,10 +126,10 @@ def _uninstall(arguments: argparse.Namespace) -> int:
     report: UninstallReport
     if arguments.database:
         from syncnode.database_url import absolute_database, database_fault, without_password
-        from syncproto.errors import ConfigError
+        from syncproto.errors import UsageError
 
         if fault := database_fault(arguments.database):
-            raise ConfigError(f"--database: {fault}")
+            raise UsageError(f"--database: {fault}")
         url = absolute_database(arguments.database, Path.cwd())
         shown = without_password(url)
         from syncnode import operations

@@ -12,7 +12,7 @@ EXIT_NOT_DONE = 1
 EXIT_USAGE = 2  # argparse's own
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
-CELL_CHARS_MAX = 60  # a longer value is cut in tables; --json has all of it
+CELL_CHARS_MAX = 60  # a longer value is cut on terminals; a file, a pipe and --json get it whole
 
 
 def printable(text: str) -> str:
@@ -52,8 +52,9 @@ def json_result(report: object) -> None:
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows in columns: None as "-", numbers to the right, long values cut."""
-    lines = [[_cell(value) for value in row] for row in rows]
+    """Print rows in columns: None as "-", numbers to the right, on a terminal long values cut."""
+    chars_max = CELL_CHARS_MAX if sys.stdout.isatty() else None
+    lines = [[_cell(value, chars_max) for value in row] for row in rows]
     numeric = [all(_is_number(line[index]) for line in lines) for index in range(len(headers))]
     widths = [
         max(len(header), *(len(line[index]) for line in lines)) if lines else len(header)
@@ -72,13 +73,15 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _cell(value: object) -> str:
+def _cell(value: object, chars_max: int | None) -> str:
     if value is None:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     text = printable(str(value))
-    return text if len(text) <= CELL_CHARS_MAX else f"{text[: CELL_CHARS_MAX - 3]}..."
+    if chars_max is None or len(text) <= chars_max:
+        return text
+    return f"{text[: chars_max - 3]}..."
 
 
 def _is_number(cell: str) -> bool:

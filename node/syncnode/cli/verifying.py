@@ -188,7 +188,7 @@ def print_comparison(tables: "Sequence[TableComparison]", *, there: str) -> None
 
 def _print_row(row: "RowDifference") -> None:
     columns = f": {', '.join(row.columns)}" if row.columns else ""
-    result(f"{row.table} {row.row}: {row.where}{columns}")
+    result(f"{row.table} {row.row_name or row.row}: {row.where}{columns}")
     for place, values in (("here", row.here), ("there", row.there)):
         for column, value in (values or {}).items():
             result(f"    {place} {column} = {'NULL' if value is None else value}")

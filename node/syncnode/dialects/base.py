@@ -150,6 +150,18 @@ class Dialect(Protocol):
         """The mark for a value that is written into a column."""
         ...
 
+    def insert_many(
+        self,
+        tx: "Transaction",
+        into: str,
+        columns: Sequence[str],
+        marks: Sequence[str],
+        rows: Sequence[Sequence[Any]],
+    ) -> None:
+        """Insert rows into a table by whatever way is the fastest; all of them, or the error of
+        one that the engine refuses. Names are quoted, marks as `write_mark` has them."""
+        ...
+
     def delete_one(self, table: "TablePlan", names: Sequence[str]) -> str:
         """The statement that deletes one of the rows with these values in these columns."""
         ...
@@ -190,6 +202,13 @@ class Dialect(Protocol):
         """Have the server tell this connection of commits: a file that becomes readable then;
         None where it cannot."""
         ...
+
+
+def insert_sql(dialect: Dialect, into: str, columns: Sequence[str], marks: Sequence[str]) -> str:
+    """The statement that inserts one row."""
+    return (
+        f"INSERT INTO {into} ({', '.join(columns)}){dialect.overriding} VALUES ({', '.join(marks)})"
+    )
 
 
 DAMAGED = "\ufffe\ufffe"  # no characters, so no text of people begins with them

@@ -9,12 +9,21 @@ from typing import TYPE_CHECKING, Any
 import pymysql
 import pymysql.converters
 import pymysql.cursors
-from pymysql.constants import CLIENT, FIELD_TYPE
+from pymysql.constants import CLIENT, FIELD_TYPE, SERVER_STATUS
 
 from syncnode.database_url import server_of
-from syncnode.dialects.base import EngineError, LockStatements, Mode, Unfit, check_sound
+from syncnode.dialects.base import (
+    EngineError,
+    LockStatements,
+    Mode,
+    Unfit,
+    check_sound,
+    insert_sql,
+)
+from syncnode.dialects.bulk import BULK_ROWS_MIN, values_texts
 from syncnode.dialects.exact import kind_of, shortest_single, six_digits
 from syncnode.dialects.names import quote_mysql
+from syncnode.dialects.plain import mysql_plain
 from syncproto.errors import StoreError
 
 if TYPE_CHECKING:
@@ -28,6 +37,8 @@ LOCK_POLL_S = 0.02  # a clerk who commits at once is noticed at once; each poll 
 TABLE_WAIT_S = 30  # for an ALTER TABLE of the application, or, at `init`, for its transactions
 EXCLUSIVE_WAIT_S = 30  # for another process of this node to finish its step
 CONNECT_TIMEOUT_S = 10
+
+NO_BACKSLASH_ESCAPES = SERVER_STATUS.SERVER_STATUS_NO_BACKSLASH_ESCAPES
 
 SERVE_LOCK = "CONCAT('syncnode:', MD5(DATABASE()), ':serve')"
 
@@ -267,7 +278,7 @@ class MysqlDialect:
         for start in range(0, len(keys), 1000):
             part = sorted(map(tuple, keys[start : start + 1000]))
             tx.rows(
-                f"SELECT {columns} FROM {quote_mysql(table.name)} WHERE ({columns}) IN "
+                f"SELECT {columns} FROM {quote_mysql(table.here)} WHERE ({columns}) IN "
                 f"({', '.join([mark] * len(part))}) ORDER BY {columns} FOR UPDATE",
                 [value for key in part for value in key],
             )
@@ -286,12 +297,12 @@ class MysqlDialect:
     def next_local_key(self, tx: "Transaction", table: "TablePlan") -> int:
         assert table.local_key is not None, "only counted keys are given here"
         highest = tx.value(
-            f"SELECT max({quote_mysql(table.local_key)}) FROM {quote_mysql(table.name)}"
+            f"SELECT max({quote_mysql(table.local_key)}) FROM {quote_mysql(table.here)}"
         )
         counter = tx.value(
             "SELECT AUTO_INCREMENT FROM information_schema.TABLES "
             "WHERE TABLE_SCHEMA=DATABASE() AND TABLE_NAME=%s",
-            (table.name,),
+            (table.here,),
         )
         return max(int(highest or 0) + 1, int(counter or 1), 1)
 
@@ -308,9 +319,25 @@ class MysqlDialect:
     def write_mark(self, table: "TablePlan", column: "ColumnPlan") -> str:
         return "%s"
 
+    def insert_many(
+        self,
+        tx: "Transaction",
+        into: str,
+        columns: Sequence[str],
+        marks: Sequence[str],
+        rows: Sequence[Sequence[Any]],
+    ) -> None:
+        escapes = not tx.driver_connection.server_status & NO_BACKSLASH_ESCAPES
+        texts = values_texts(rows) if len(rows) >= BULK_ROWS_MIN and escapes else None
+        if texts is None:
+            tx.executemany(insert_sql(self, into, columns, marks), rows)
+            return
+        head = f"INSERT INTO {into} ({', '.join(columns)}) VALUES ".replace("%%", "%")
+        tx.script(head + text for text in texts)
+
     def delete_one(self, table: "TablePlan", names: Sequence[str]) -> str:
         where = " AND ".join(f"{quote_mysql(name)} <=> %s" for name in names)
-        return f"DELETE FROM {quote_mysql(table.name)} WHERE {where} LIMIT 1"
+        return f"DELETE FROM {quote_mysql(table.here)} WHERE {where} LIMIT 1"
 
     def same_bytes(self, column: "ColumnPlan", one: str, other: str) -> str:
         if column.kind == "text":
@@ -341,7 +368,7 @@ class MysqlDialect:
         return _Fitting(column)
 
     def plain(self, column: "ColumnPlan", values: Sequence[Any]) -> bool:
-        return False
+        return mysql_plain(column, values)
 
     def durability(self, tx: "Transaction") -> str | None:
         value = tx.value("SELECT @@innodb_flush_log_at_trx_commit")

@@ -17,8 +17,10 @@ from psycopg.types.numeric import Int8Dumper
 from psycopg.types.string import TextLoader
 
 from syncnode.database_url import server_of
-from syncnode.dialects.base import LOCAL_NUMBER, LockStatements, Mode
+from syncnode.dialects.base import LOCAL_NUMBER, LockStatements, Mode, insert_sql
+from syncnode.dialects.bulk import BULK_ROWS_MIN, copy_texts
 from syncnode.dialects.names import quote_postgresql
+from syncnode.dialects.plain import postgresql_plain
 from syncnode.dialects.postgresql_errors import clashing_columns, explained, refusal
 from syncnode.dialects.postgresql_values import (
     Fitting,
@@ -236,7 +238,7 @@ class PostgresqlDialect:
             part = sorted(map(tuple, keys[start : start + 1000]))
             _lock_patiently(
                 tx,
-                f"SELECT 1 FROM {quote_postgresql(table.name)} WHERE ({columns}) IN "
+                f"SELECT 1 FROM {quote_postgresql(table.here)} WHERE ({columns}) IN "
                 f"({', '.join([mark] * len(part))}) ORDER BY {columns} FOR UPDATE NOWAIT",
                 [value for key in part for value in key],
             )
@@ -259,17 +261,17 @@ class PostgresqlDialect:
     def next_local_key(self, tx: "Transaction", table: "TablePlan") -> int:
         assert table.local_key is not None, "only counted keys are given here"
         highest = tx.value(
-            f"SELECT max({quote_postgresql(table.local_key)}) FROM {quote_postgresql(table.name)}"
+            f"SELECT max({quote_postgresql(table.local_key)}) FROM {quote_postgresql(table.here)}"
         )
         return max(int(highest or 0) + 1, 1)
 
     def reserve(self, tx: "Transaction", table: "TablePlan", count: int, start: int | None) -> int:
         assert table.local_key is not None, "only counted keys are given here"
-        sequence = self._sequence(tx, table.name, table.local_key)
+        sequence = self._sequence(tx, table.here, table.local_key)
         if sequence is None:
             return max(start or 0, self.next_local_key(tx, table))
         # Drawn as the application draws: nobody is ever given one of them twice.
-        name, key = quote_postgresql(table.name), quote_postgresql(table.local_key)
+        name, key = quote_postgresql(table.here), quote_postgresql(table.local_key)
         for _ in range(DRAWS_MAX):
             first, last, step = tx.rows(
                 "SELECT min(n), max(n), (SELECT seqincrement FROM pg_sequence "
@@ -284,7 +286,7 @@ class PostgresqlDialect:
             )
             if taken is None:
                 return int(first)
-            self._raise_sequence(tx, table.name, table.local_key, sequence)
+            self._raise_sequence(tx, table.here, table.local_key, sequence)
         raise StoreError(
             f"{table.name}: the application draws local numbers all the while", transient=True
         )
@@ -292,9 +294,9 @@ class PostgresqlDialect:
     def raise_counters(self, tx: "Transaction", table: "TablePlan") -> None:
         for column in table.stored:
             if column.automatic and column.name != table.local_key:
-                sequence = self._sequence(tx, table.name, column.name)
+                sequence = self._sequence(tx, table.here, column.name)
                 if sequence is not None:
-                    self._raise_sequence(tx, table.name, column.name, sequence)
+                    self._raise_sequence(tx, table.here, column.name, sequence)
 
     def _raise_sequence(self, tx: "Transaction", table: str, column: str, sequence: str) -> None:
         """No lower than the table's highest number; never lowered."""
@@ -319,6 +321,22 @@ class PostgresqlDialect:
     def write_mark(self, table: "TablePlan", column: "ColumnPlan") -> str:
         return f"{exact_function(table, column)}(%s)" if is_odd(column) else "%s"
 
+    def insert_many(
+        self,
+        tx: "Transaction",
+        into: str,
+        columns: Sequence[str],
+        marks: Sequence[str],
+        rows: Sequence[Sequence[Any]],
+    ) -> None:
+        texts = None
+        if len(rows) >= BULK_ROWS_MIN and set(marks) == {"%s"} and not _minds_copy(tx, into):
+            texts = copy_texts(rows)
+        if texts is None:
+            tx.executemany(insert_sql(self, into, columns, marks), rows)
+            return
+        tx.copy(f"COPY {into} ({', '.join(columns)}) FROM STDIN".replace("%%", "%"), texts)
+
     def delete_one(self, table: "TablePlan", names: Sequence[str]) -> str:
         where = " AND ".join(
             f"{quote_postgresql(name)} IS NOT DISTINCT FROM %s"
@@ -326,7 +344,7 @@ class PostgresqlDialect:
             else f"{quote_postgresql(name)}::text IS NOT DISTINCT FROM %s"
             for name in names
         )
-        name = quote_postgresql(table.name)
+        name = quote_postgresql(table.here)
         return f"DELETE FROM {name} WHERE ctid = (SELECT ctid FROM {name} WHERE {where} LIMIT 1)"
 
     def same_bytes(self, column: "ColumnPlan", one: str, other: str) -> str:
@@ -347,7 +365,7 @@ class PostgresqlDialect:
         return Fitting(column)
 
     def plain(self, column: "ColumnPlan", values: Sequence[Any]) -> bool:
-        return False
+        return postgresql_plain(column, values)
 
     def durability(self, tx: "Transaction") -> str | None:
         # `synchronous_commit` is set by every connection of ours.
@@ -390,6 +408,13 @@ def _read_as_text(connection: Any) -> None:
     adapters.register_loader("bpchar", BlankPaddedLoader)
     # One type of integer: statements stay prepared, and the column's own limit counts.
     adapters.register_dumper(int, Int8Dumper)
+
+
+def _minds_copy(tx: "Transaction", into: str) -> bool:
+    """Whether COPY would do something else than INSERT: rules are not for it, and it refuses
+    tables with policies."""
+    sql = "SELECT relhasrules OR relrowsecurity FROM pg_class WHERE oid = %s::regclass"
+    return bool(tx.value(sql, (into.replace("%%", "%"),)))
 
 
 def _lock_patiently(tx: "Transaction", sql: str, parameters: Sequence[Any]) -> None:

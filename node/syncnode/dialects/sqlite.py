@@ -14,6 +14,7 @@ from syncnode.dialects.base import (
     Mode,
     Unfit,
     check_sound,
+    insert_sql,
     marked,
 )
 from syncnode.dialects.names import quote_sqlite
@@ -217,10 +218,10 @@ class SqliteDialect:
 
     def next_local_key(self, tx: "Transaction", table: "TablePlan") -> int:
         assert table.local_key is not None, "only counted keys are given here"
-        column, name = quote_sqlite(table.local_key), quote_sqlite(table.name)
+        column, name = quote_sqlite(table.local_key), quote_sqlite(table.here)
         highest = tx.value(f"SELECT max({column}) FROM {name}") or 0
         if table.autoincrement:
-            used = tx.value("SELECT seq FROM sqlite_sequence WHERE name=?", (table.name,))
+            used = tx.value("SELECT seq FROM sqlite_sequence WHERE name=?", (table.here,))
             highest = max(highest, used or 0)
         return max(int(highest), 0) + 1
 
@@ -236,9 +237,19 @@ class SqliteDialect:
     def write_mark(self, table: "TablePlan", column: "ColumnPlan") -> str:
         return "?"
 
+    def insert_many(
+        self,
+        tx: "Transaction",
+        into: str,
+        columns: Sequence[str],
+        marks: Sequence[str],
+        rows: Sequence[Sequence[Any]],
+    ) -> None:
+        tx.executemany(insert_sql(self, into, columns, marks), rows)
+
     def delete_one(self, table: "TablePlan", names: Sequence[str]) -> str:
         where = " AND ".join(f"{quote_sqlite(name)} IS ?" for name in names)
-        name = quote_sqlite(table.name)
+        name = quote_sqlite(table.here)
         return (
             f"DELETE FROM {name} WHERE {table.rowid} = "
             f"(SELECT {table.rowid} FROM {name} WHERE {where} LIMIT 1)"
@@ -249,6 +260,8 @@ class SqliteDialect:
 
     def key_type(self, column: "ColumnPlan") -> str:
         named = "INTEGER" if column.kind == "integer" else column.declared
+        if named.upper() == "ANY":
+            named = ""  # a STRICT table tells 1 from '1'; a column of this type elsewhere does not
         return f"{named} COLLATE {column.collation}" if column.collation else named
 
     def read_expression(self, column: "ColumnPlan", expression: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from syncnode.operations.cloning import initialise_clone
+    from syncnode.operations.contested import clashes
     from syncnode.operations.deciding import dismiss_conflicts, dismiss_parked, retry, take
     from syncnode.operations.demo import demo
     from syncnode.operations.forgetting import forget
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "check",
+    "clashes",
     "conflicts",
     "demo",
     "disable_tables",
@@ -60,6 +62,7 @@ __all__ = [
 
 _MODULES = {
     "check": "verifying",
+    "clashes": "contested",
     "conflicts": "reporting",
     "demo": "demo",
     "disable_tables": "tables",

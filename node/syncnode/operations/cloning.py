@@ -11,7 +11,7 @@ triggers), so these meet as equals: neither a conflict nor a second row.
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,12 +20,13 @@ from syncnode.capture import trigger_names
 from syncnode.database import Database, Transaction
 from syncnode.home import HOME, anchor_at_home, home_text
 from syncnode.identity import load_key, new_key, store_key
+from syncnode.operations.cloned_rules import as_original, beside, lacking
 from syncnode.operations.site import capture_of, check_schema
 from syncnode.peers import read_peers
 from syncnode.remains import Remains, existing_triggers, finish, remains
 from syncnode.renewals import SETTING as RENEWALS
 from syncnode.reports import InitReport
-from syncnode.schema.drift import unheeded
+from syncnode.schema.drift import CLONED, unheeded
 from syncnode.schema.plan import SchemaPlan
 from syncnode.schema.text import plan_text
 from syncnode.serve_lock import alone
@@ -54,6 +55,7 @@ class _Copy:
         begun: An earlier `init --cloned` was interrupted here.
         lacking: Our triggers that are not there, or run as somebody who may not be there.
         unsealed: The copy's journal is not empty.
+        settings: What the sidecar holds by name, in `syncnode_setting`.
     """
 
     plan: SchemaPlan
@@ -62,6 +64,7 @@ class _Copy:
     begun: bool
     lacking: frozenset[str]
     unsealed: bool
+    settings: Mapping[str, str]
 
 
 def initialise_clone(settings: "Settings", *, dry_run: bool, progress: Progress) -> InitReport:
@@ -76,9 +79,11 @@ def initialise_clone(settings: "Settings", *, dry_run: bool, progress: Progress)
     database = Database(settings.database)
     try:
         if dry_run:
-            return _report(settings, _look(database, settings), None)
+            copy = _look(database, settings)
+            return _report(_completed(settings, copy), copy, None)
         with alone(database):
             copy = _look(database, settings)
+            settings = _completed(settings, copy)
             key, instead = _key(settings, copy)
             _make_triggers(database, copy, progress)
             progress("taking on an identity of its own")
@@ -86,6 +91,11 @@ def initialise_clone(settings: "Settings", *, dry_run: bool, progress: Progress)
             return _report(settings, copy, site, instead=instead)
     finally:
         database.close()
+
+
+def _completed(settings: "Settings", copy: "_Copy") -> "Settings":
+    """A file that stands is as its people want it."""
+    return settings if settings.path.exists() else as_original(settings, copy.plan, copy.settings)
 
 
 def _report(
@@ -113,6 +123,9 @@ def _report(
         )
     if changed := unheeded(copy.plan, settings.tables.only, settings.tables.exclude):
         warnings.append(changed)
+    if ruled := lacking(settings, copy.settings, copy.original_name):
+        warnings.append(ruled)
+    warnings.append(beside(settings, copy.original_name))
     shown = site_text(site) if site is not None else None
     return InitReport(plan_text(copy.plan), tuple(statements), tuple(warnings), shown)
 
@@ -158,6 +171,7 @@ def _look(database: Database, settings: "Settings") -> _Copy:
             begun,
             frozenset(_lacking(tx, plan)),
             tx.value("SELECT 1 FROM syncnode_journal LIMIT 1") is not None,
+            found.settings,
         )
 
 
@@ -298,6 +312,7 @@ def _adopt(
     book.set("site", site.hex())
     book.set("incarnation", "1")
     book.set("name", settings.name)
+    book.set(CLONED, copy.original_name)
     book.set(HOME, home_text(tx, database, settings.anchor))
     book.save()
     return book.lsn, book.hlc

@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING
 from syncnode.answers import states
 from syncnode.contents import Contents, Progress
 from syncnode.reports import NearPairs, RowDifference, TableComparison
+from syncnode.row_names import row_name
+from syncnode.schema.plan import SchemaPlan, TablePlan
 from syncnode.sidecar import Sidecar
 from syncnode.texts import key_text, value_text
 from syncproto.codec import decode_chunk
 from syncproto.comparing import Comparison, TableDifference, wanted_in_parts
+from syncproto.delta import Chunk
 from syncproto.errors import LimitExceededError, RefusedError
 from syncproto.frontier import Frontier
 from syncproto.identity import RowKey
 from syncproto.question_bytes import decode_finding, encode_question
-from syncproto.questions import RUN_BYTES, Finding, Question, table_hash
+from syncproto.questions import RUN_BYTES, Finding, Question, Reading, table_hash
 from syncproto.row import EMPTY, Row
 
 if TYPE_CHECKING:
@@ -50,6 +53,8 @@ class Asking:
     """One comparison with another site, of the moment when it begins.
 
     Attributes:
+        run: What names the comparison.
+        ours: What this site holds.
         bytes_sent, bytes_received: Of the questions and findings.
     """
 
@@ -63,7 +68,7 @@ class Asking:
     ) -> None:
         self._replica = replica
         self._ask = ask
-        self._run = entropy(RUN_BYTES)
+        self.run = entropy(RUN_BYTES)
         self._progress = progress
         self.bytes_sent = self.bytes_received = 0
         replica.seal()
@@ -77,11 +82,11 @@ class Asking:
             PeerError: The other site answers what was not asked.
             TransportError: It cannot be asked.
         """
-        comparison = Comparison(self.ours, run=self._run)
+        comparison = Comparison(self.ours, run=self.run)
         while (question := comparison.question()) is not None:
             found = sum(table.named for table in comparison.tables.values())
             self._progress(f"comparing: {found:,} rows differ so far")
-            comparison.heard(self._asked(question))
+            comparison.heard(self.asked(question))
         return comparison
 
     def differing(
@@ -126,22 +131,37 @@ class Asking:
 
     def _wanted(self, wanted: Mapping[str, Sequence[RowKey]]) -> dict[tuple[str, RowKey], Row]:
         """The rows as the other site has them; half of them at a time where they are large."""
+        found: dict[tuple[str, RowKey], Row] = {}
+        for chunk in self.whole(wanted):
+            self.there = Frontier({**self.there.vectors, **chunk.base.vectors})
+            for block in chunk.blocks:
+                found.update(((block.table, key), row) for key, row in block.rows())
+        return found
+
+    def whole(
+        self, wanted: Mapping[str, Sequence[RowKey]], reading: Reading | None = None
+    ) -> Iterator[Chunk]:
+        """Rows as the other site has them, as it told them; half of them at a time where they are
+        large. `reading`: they are to be taken in."""
         keys = {table_hash(name): tuple(some) for name, some in wanted.items()}
         try:
-            finding = self._asked(Question(self._run, wanted=keys))
+            finding = self.asked(Question(self.run, wanted=keys, reading=reading))
         except (RefusedError, LimitExceededError):
             halves = list(_halves(wanted))
             if len(halves) < 2:
                 raise
-            found: dict[tuple[str, RowKey], Row] = {}
             for half in halves:
-                found |= self._wanted(half)
-            return found
-        chunk = decode_chunk(finding.rows)
-        self.there = Frontier({**self.there.vectors, **chunk.base.vectors})
-        return {(block.table, key): row for block in chunk.blocks for key, row in block.rows()}
+                yield from self.whole(half, reading)
+            return
+        yield decode_chunk(finding.rows)
 
-    def _asked(self, question: Question) -> Finding:
+    def asked(self, question: Question) -> Finding:
+        """What the other site finds.
+
+        Raises:
+            PeerError: It answers what was not asked.
+            TransportError: It cannot be asked.
+        """
         body = encode_question(question)
         answer = self._ask(body)
         self.bytes_sent += len(body)
@@ -152,6 +172,7 @@ class Asking:
 def compared_tables(
     comparison: Comparison,
     ours: Contents,
+    plans: SchemaPlan,
     differing: Iterable[Differing],
     *,
     on_the_way: Callable[[Differing], bool] = lambda _: False,
@@ -174,7 +195,8 @@ def compared_tables(
         kinds = counts.setdefault(one.table, {})
         kinds[one.where] = kinds.get(one.where, 0) + 1
         if kinds[one.where] <= EXAMPLES:
-            examples.setdefault(one.table, []).append(row_difference(one, values=values))
+            plan = plans.by_name.get(one.table)
+            examples.setdefault(one.table, []).append(row_difference(one, plan, values=values))
     found = []
     for name, table in sorted(comparison.tables.items()):
         same, different, only_here, only_there = table.counts
@@ -203,7 +225,7 @@ def compared_tables(
     return tuple(found)
 
 
-def row_difference(one: Differing, *, values: bool) -> RowDifference:
+def row_difference(one: Differing, plan: TablePlan | None, *, values: bool) -> RowDifference:
     """A row for a report; values only where they were asked for."""
     names = one.columns or tuple((one.here if one.where == ONLY_HERE else one.there).cells)
     return RowDifference(
@@ -213,6 +235,7 @@ def row_difference(one: Differing, *, values: bool) -> RowDifference:
         columns=one.columns,
         here=_shown(one.here, names) if values and one.where != ONLY_THERE else None,
         there=_shown(one.there, names) if values and one.where != ONLY_HERE else None,
+        row_name=row_name(plan, one.key, one.there if one.where == ONLY_THERE else one.here),
     )
 
 

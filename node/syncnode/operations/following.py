@@ -6,27 +6,29 @@ written nobody wrote: it has no cell there, and nothing is replicated of it, unt
 one. What was written to the new column before it was noticed is found by its difference from the
 column's default; it bears the reading of the row's latest write, so that every later write wins.
 
-On SQLite all of it is one transaction. A server commits each statement that changes a table by
-itself: these come first, and each may be repeated, so that what was interrupted is simply done
-again. Numbers of columns stay as they were, so lines of the old and the new triggers read alike.
+On SQLite and PostgreSQL all of it is one transaction. MariaDB commits each statement that changes
+a table by itself: these come first, and each may be repeated, so that what was interrupted is
+simply done again. Numbers of columns stay as they were, so lines of the old and the new triggers
+read alike.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from syncnode.capture import Engine, capture_ddl, drop_ddl, trash_name
 from syncnode.config import check_tables
 from syncnode.hidden import ALTERED, STATE_HERE, UNKNOWN_COLUMN, HiddenRows
+from syncnode.keeping import number_tables, show_kept
 from syncnode.machine import THIS_MACHINE
-from syncnode.operations.tables import save_plan, wider_journal
-from syncnode.remains import existing_triggers
+from syncnode.operations.recapturing import own_statements, quiet
+from syncnode.operations.tables import save_plan
 from syncnode.schema.drift import FOLLOWED, SEEN, UNFOLLOWED, Drift, drift, seen
 from syncnode.schema.follow import Followed, follow_plan, without_gone
-from syncnode.schema.replan import added
+from syncnode.schema.renamed import called, moved, newly_called
 from syncnode.seal import Sealer
-from syncnode.sidecar import DROPPED, Sidecar, load_plan, sidecar_ddl
+from syncnode.sidecar import DROPPED, Sidecar, load_plan
 from syncnode.table import Key, Origins, Table
 from syncproto.codec import decode_cells, encode_cells
 from syncproto.identity import RowKey
@@ -41,6 +43,13 @@ if TYPE_CHECKING:
     from syncnode.schema.plan import ColumnPlan, SchemaPlan, TablePlan
 
 ROWS = 5_000  # clocks read at once
+_LITERAL = re.compile(r"'(?:[^']|'')*'")
+_CALL = re.compile(
+    r"\b(?!(?:varchar|character varying|numeric|bit|char|character)\()[a-z_]\w*\(|"
+    r"\bCURRENT_|\bLOCALTIME|\bSESSION_USER",
+    re.IGNORECASE,
+)
+"""What PostgreSQL computes anew for each row, or once."""
 
 
 def behind(tx: "Transaction") -> bool:
@@ -58,11 +67,13 @@ class Following:
     Attributes:
         seen: What told the schema apart.
         changed: There is another plan now.
+        broken: The site cannot go on with it: see `Drift.fault`.
         problems: Sentences on what could not be followed, by table.
     """
 
     seen: str
     changed: bool
+    broken: bool
     problems: Mapping[str, str]
 
 
@@ -91,53 +102,66 @@ def follow_schema(database: "Database", settings: "Settings") -> Following | Non
         if not behind(tx):
             return None
         now = seen(tx)
-        found = drift(tx, before)
+        known = drift(tx, before).known
     from sqlalchemy import inspect as catalogue_of
 
     from syncnode.schema.inspect import inspect
 
-    check_tables(settings, found.known)
+    check_tables(settings, known)
     choice = settings.tables
     # What was chosen, or left out, at `init` and went since is no mistake of the settings.
     there = set(catalogue_of(database.engine).get_table_names())
     only = None if choice.only is None else [name for name in choice.only if name in there]
     exclude = [name for name in choice.exclude if name in there]
     whole = inspect(database.engine, only, exclude, choice.rules)
-    followed = follow_plan(before, whole, found)
+    names = newly_called(before.tables, choice.renamed, there)
+    went = [old for old, new in choice.renamed if not new]
+    standing = moved(before, names)
+    with database.read() as tx:
+        found = drift(tx, standing)
+    found = replace(found, tables=tuple(names.get(name, name) for name in found.tables))
+    followed = follow_plan(standing, called(whole, names), found, went)
     if followed.plan != before:
-        _change(database, before, followed, found)
-    return Following(now, followed.plan != before, followed.problems)
+        _change(database, before, standing, followed, found)
+    with database.read() as tx:
+        broken = drift(tx, followed.plan).fault is not None
+    return Following(now, followed.plan != before, broken, followed.problems)
 
 
 def finish_following(replica: "DatabaseReplica", following: Following) -> None:
     """Write what waited for a column or a table, and remember the schema."""
+    show_kept(replica)
     _show_unknown(replica)
     with replica.database.write() as tx:
         book = Sidecar.load(tx, load_plan(tx))
         # On SQLite our own triggers count, too.
-        book.set(SEEN, seen(tx) if tx.dialect.name == "sqlite" else following.seen)
+        known = seen(tx) if tx.dialect.name == "sqlite" else following.seen
+        book.set(SEEN, "" if following.broken else known)
         book.set(UNFOLLOWED, json.dumps(dict(following.problems)))
         book.save()
 
 
-def _change(database: "Database", before: "SchemaPlan", followed: Followed, found: Drift) -> None:
+def _change(
+    database: "Database",
+    before: "SchemaPlan",
+    standing: "SchemaPlan",
+    followed: Followed,
+    found: Drift,
+) -> None:
+    """`standing` is the plan from before with the names that tables have by now."""
     after = followed.plan
-    with database.snapshot() as tx:
-        if tx.dialect.name != "sqlite":
-            tx.script(_statements(tx, before, followed))
-    with database.snapshot() as tx:
+    if database.dialect.name == "mysql":
+        with database.snapshot() as tx:
+            tx.script(own_statements(tx, before, followed))
+    with quiet(database, followed) as tx:
         if load_plan(tx) != before:
             return  # somebody else was faster
-        sealer, book = _sealer(tx, without_gone(before, found))
+        sealer, book = _sealer(tx, without_gone(standing, found))
         sealer.seal()
         book.save()
-        if tx.dialect.name == "sqlite":
-            tx.script(_statements(tx, before, followed))
-        m = tx.mark
-        tx.executemany(
-            f"INSERT INTO syncnode_table (id, name, plan, total) VALUES ({m}, {m}, {m}, '0')",
-            [(one.number, one.name, one.to_json()) for one in after if one.name in followed.tables],
-        )
+        if tx.dialect.name != "mysql":
+            tx.script(own_statements(tx, before, followed))
+        number_tables(book, [one for one in after if one.name in followed.tables])
         for name, columns in followed.came.items():
             _mark_absent(tx, book, after.by_name[name], columns)
         sealer, book = _sealer(tx, after)
@@ -164,74 +188,6 @@ def _sealer(tx: "Transaction", plan: "SchemaPlan") -> tuple[Sealer, Sidecar]:
         nonce=THIS_MACHINE.nonce(),
     )
     return sealer, book
-
-
-# Triggers, images and clocks
-
-
-def _statements(tx: "Transaction", before: "SchemaPlan", followed: Followed) -> list[str]:
-    after = followed.plan
-    engine: Engine = "sqlite" if tx.dialect.name == "sqlite" else "mysql"
-    images = {trash_name(table) for table in after if table.name in followed.changed}
-    there = existing_triggers(tx)
-    statements = wider_journal(tx, after)
-    old, new = capture_ddl(before, engine), capture_ddl(after, engine)
-    stale = {_made(one) for one in old if one not in new}
-    for statement in new:
-        kind, name = _made(statement)
-        if statement in old and not statement.startswith("SET "):
-            continue
-        if name == "syncnode_journal":
-            continue
-        if kind == "TABLE" and name in images:
-            statements += _image_table(tx, name, statement, followed)
-        elif kind == "TRIGGER" and (kind, name) in stale:
-            # A table that was made anew has lost them; what was written since, `verify` finds.
-            if name in there:
-                statements += [f"DROP TRIGGER IF EXISTS {name}", statement]
-        else:
-            statements.append(_once(statement))
-    gone = set(drop_ddl(before, engine)) - set(drop_ddl(after, engine))
-    made = added(sidecar_ddl(before, tx.dialect), sidecar_ddl(after, tx.dialect))
-    return [*sorted(gone), *map(_once, made), *statements]
-
-
-def _made(statement: str) -> tuple[str, str]:
-    """What a statement makes: TABLE or TRIGGER, and its name."""
-    words = statement.split(None, 3)
-    return (words[1], words[2]) if words[0] == "CREATE" else ("", statement)
-
-
-def _once(statement: str) -> str:
-    """The statement, so that it may be repeated where it was interrupted."""
-    for kind in ("TABLE", "INDEX", "TRIGGER"):
-        if statement.startswith(f"CREATE {kind} "):
-            return statement.replace(f"CREATE {kind} ", f"CREATE {kind} IF NOT EXISTS ", 1)
-    return statement
-
-
-def _image_table(tx: "Transaction", name: str, statement: str, followed: Followed) -> Iterator[str]:
-    """The table of last images: anew where it is empty and nobody writes to it meanwhile; on a
-    server wider, under triggers that name its columns."""
-    if tx.dialect.name == "sqlite":
-        yield f"DROP TABLE {name}"
-        yield statement
-        return
-    from syncnode.capture.mysql import column_type
-
-    table = next(one for one in followed.plan if trash_name(one) == name)
-    there = {
-        column
-        for (column,) in tx.rows(
-            "SELECT COLUMN_NAME FROM information_schema.COLUMNS "
-            "WHERE TABLE_SCHEMA=DATABASE() AND TABLE_NAME=%s",
-            (name,),
-        )
-    }
-    for column in table.stored:
-        verb = "MODIFY" if column.name in there else "ADD"
-        quoted = tx.dialect.quote(column.name).replace("%%", "%")
-        yield f"ALTER TABLE {name} {verb} COLUMN {quoted} {column_type(column)} NULL"
 
 
 # Rows that were written before a column came
@@ -304,16 +260,19 @@ def _written(tx: "Transaction", table: Table, column: "ColumnPlan") -> str | Non
     """A condition that a row holds something else there than every row was given; None where
     that cannot be told."""
     name = f"t.{tx.dialect.quote(column.name)}"
+    if tx.dialect.name == "postgresql":
+        return _written_in_postgresql(tx, table, column, name)
     if tx.dialect.name == "sqlite":
         default = tx.value(
-            "SELECT dflt_value FROM pragma_table_info(?) WHERE name=?", (table.name, column.name)
+            "SELECT dflt_value FROM pragma_table_info(?) WHERE name=?",
+            (table.plan.here, column.name),
         )
         same = "IS"
     else:
         default = tx.value(
             "SELECT COLUMN_DEFAULT FROM information_schema.COLUMNS WHERE "
             "TABLE_SCHEMA=DATABASE() AND TABLE_NAME=%s AND COLUMN_NAME=%s",
-            (table.name, column.name),
+            (table.plan.here, column.name),
         )
         same = "<=>"
     if default is None or str(default).upper() == "NULL":
@@ -324,6 +283,26 @@ def _written(tx: "Transaction", table: Table, column: "ColumnPlan") -> str | Non
     if "(" in str(default) or str(default).upper().startswith("CURRENT"):
         return None
     return f"NOT ({name} {same} ({str(default).replace('%', '%%')}))"
+
+
+def _written_in_postgresql(
+    tx: "Transaction", table: Table, column: "ColumnPlan", name: str
+) -> str | None:
+    """As texts, since not every type can be compared. Where there is no default, every row that
+    was there was given NULL."""
+    default = tx.value(
+        "SELECT pg_get_expr(f.adbin, f.adrelid) FROM pg_attrdef f JOIN pg_attribute a "
+        "ON a.attrelid=f.adrelid AND a.attnum=f.adnum JOIN pg_class c ON c.oid=a.attrelid "
+        "WHERE c.relnamespace=quote_ident(current_schema())::regnamespace "
+        "AND c.relname=%s AND a.attname=%s",
+        (table.plan.here, column.name),
+    )
+    if default is None or default.upper().startswith("NULL"):
+        return f"{name} IS NOT NULL"
+    if _CALL.search(_LITERAL.sub("''", default)):
+        return None
+    made = f"({default.replace('%', '%%')})::{column.declared}"
+    return f'{name}::text COLLATE "C" IS DISTINCT FROM ({made})::text'
 
 
 def _count_again(book: Sidecar, table: Table) -> None:

@@ -22,7 +22,9 @@ from syncnode.identity import (
     site_id_of_key,
 )
 from syncnode.machine import THIS_MACHINE, Machine
+from syncnode.operations.adopting import Adoption
 from syncnode.operations.comparing import EXAMPLES, Asking, compared_tables, near_pairs
+from syncnode.operations.foretelling import foretold
 from syncnode.operations.site import open_replica
 from syncnode.peers import Peer, put_peer, read_peers
 from syncnode.reports import Invitation, JoinPreview, JoinReport
@@ -47,6 +49,7 @@ from syncproto.joining import (
 )
 
 if TYPE_CHECKING:
+    from syncnode.clash_report import ForetoldClashes
     from syncnode.config import Settings
     from syncnode.database import Transaction
     from syncnode.replica import DatabaseReplica
@@ -250,6 +253,7 @@ class _Joining:
         self._send = send
         self._progress = progress
         self._machine = machine
+        self._adoption: Adoption | None = None
 
     def run(self, confirm: Confirm, *, dry_run: bool, values: bool) -> JoinReport:
         self._progress("counting the rows here")
@@ -261,12 +265,13 @@ class _Joining:
             )
         preview = None
         if any_row or dry_run:
-            preview = self._preview(values)
+            preview = self._preview(values, foretelling=dry_run)
             if dry_run or (preview.doubtful and not confirm(preview)):
                 return self._report(False, preview.inviter, "", preview.network or "", preview)
         self._progress("joining")
         answer = self._ask(self._request(JOIN))
         role = answer.role
+        taken = self._adoption.run() if self._adoption is not None else None
         with self._replica.database.write() as tx:
             m = tx.mark
             tx.execute(
@@ -277,6 +282,8 @@ class _Joining:
                 tx,
                 Peer(self._token.site, answer.name, role, self._token.url, answer.public_key),
             )
+            if taken is not None:
+                taken.commit(tx)
         return self._report(True, answer.name, role, answer.network, preview)
 
     def _report(
@@ -315,7 +322,7 @@ class _Joining:
 
     # What both sides hold
 
-    def _preview(self, values: bool) -> JoinPreview:
+    def _preview(self, values: bool, *, foretelling: bool) -> JoinPreview:
         told: list[JoinAnswer] = []
 
         def ask(question: bytes) -> bytes:
@@ -324,8 +331,12 @@ class _Joining:
 
         asking = Asking(self._replica, ask, entropy=self._machine.entropy, progress=self._progress)
         comparison = asking.compare()
+        self._adoption = Adoption(
+            self._replica, asking, comparison, self._token.site, self._progress
+        )
         rows = asking.differing(comparison.tables, examples=EXAMPLES)
-        tables = compared_tables(comparison, asking.ours, rows, examined=False, values=values)
+        plan = self._replica.plan
+        tables = compared_tables(comparison, asking.ours, plan, rows, examined=False, values=values)
         drawn = [
             table.name
             for table in self._replica.tables.values()
@@ -334,6 +345,10 @@ class _Joining:
             and comparison.tables[table.name].only_there
         ]
         both = [table for table in tables if table.unknown_to is None]
+        near = tuple(near_pairs(asking, comparison, sorted(drawn)))
+        clashes: tuple[ForetoldClashes, ...] = ()
+        if foretelling:  # for which whole rows must be fetched
+            clashes = tuple(foretold(self._replica, asking, comparison, values=values))
         return JoinPreview(
             network=told[0].network or None,
             inviter=told[0].name,
@@ -343,7 +358,8 @@ class _Joining:
             different=sum(table.different for table in both),
             unnamed=tuple(sorted(drawn)),
             tables=tables,
-            near_pairs=tuple(near_pairs(asking, comparison, sorted(drawn))),
+            near_pairs=near,
+            clashes=clashes,
             bytes_sent=asking.bytes_sent,
             bytes_received=asking.bytes_received,
         )
@@ -369,7 +385,8 @@ def answer_join(
     finding = b""
     if request.kind == COMPARE:
         replica.seal()
-        finding = Answers(replica).answer(request.question)
+        asker = site_id_of_key(request.public_key)
+        finding = Answers(replica).answer(request.question, asker)
     return encode_answer(join_answer(settings, key, role, finding))
 
 

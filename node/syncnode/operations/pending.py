@@ -35,6 +35,9 @@ class Pending:
             if table.key_kind != "none":
                 count += self._clocks(clock_table(table), vector, start)
             count += self._hidden(table.number, vector, start)
+        for name, number in self._book.kept.items():
+            if name in told.scopes:  # others do not want them
+                count += self._hidden(number, full.vector(name), start)
         return count
 
     def _clocks(self, clock: str, vector: VersionVector, start: int) -> int:

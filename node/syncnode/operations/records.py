@@ -16,15 +16,17 @@ from syncnode.dismissals import DISMISSED as WAS_DISMISSED
 from syncnode.dismissals import OPEN
 from syncnode.hidden import PARKED
 from syncnode.reports import ConflictReport, ParkedReport
+from syncnode.rivals import Rivals
+from syncnode.row_names import RowNames
 from syncnode.schema.plan import SchemaPlan
 from syncnode.sidecar import Sidecar
 from syncnode.site_names import SiteNames
-from syncnode.texts import key_text, utc_text, value_text, written_text
+from syncnode.texts import key_text, utc_text, written_text
 from syncproto.codec import decode_row
-from syncproto.errors import ConfigError
+from syncproto.errors import ConfigError, UsageError
 from syncproto.identity import RowKey
 from syncproto.merge import Conflict
-from syncproto.row import Reference, Stamp
+from syncproto.row import Reference, Row, Stamp
 
 TAKEN, DISMISSED, OVERWRITTEN = "taken", "dismissed", "written again"
 _DECISIONS = {
@@ -34,11 +36,20 @@ _DECISIONS = {
 }
 DELETE_STAYS = "the row stays deleted: in this table a delete wins over edits unknown to it"
 LATER_STAYS = "the later write stays, the other one is kept here"
+CHANGED_LATER_STAYS = (
+    "the row that the application changed later stays, the other row's value is kept here"
+)
+ONE_STAYS = (
+    "neither row was changed later, as far as the application says, so one was chosen, alike at "
+    "every site; the other row's value is kept here"
+)
+GONE_SINCE = "the later write stayed until the row was deleted, the other one is kept here"
 EDITED_STAYS = "the row stays, since it was edited by somebody who had not seen the delete"
 REFERRED_STAYS = (
     "the row stays, since a row that refers to it was written by somebody who had not seen the "
     "delete"
 )
+CLASH = "unique clash"
 DIGITS_MIN = 4  # of a number that is typed
 DERIVED_MAX = 20_000  # open conflicts whose cells a report looks at; it must not take minutes
 
@@ -50,11 +61,13 @@ class Recorded:
     Attributes:
         name: 16 bytes.
         decision: TAKEN, DISMISSED, OVERWRITTEN; None while it is open.
+        gone: The row is deleted, and nothing of it stands any more.
     """
 
     name: bytes
     conflict: Conflict
     decision: str | None
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +94,8 @@ class Records:
         self._plan = plan
         self._names = names
         self._tables = {table.number: table.name for table in plan.tables}
+        self._rows = RowNames(book, plan)
+        self._rivals = Rivals(book, plan)
 
     # Conflicts
 
@@ -94,15 +109,21 @@ class Records:
             asked.setdefault(conflict.table, []).append(conflict.key)
         now = carried(self._book, self._plan, asked)
         return [
-            Recorded(name, conflict, decided or _derived(conflict, now, winners))
+            Recorded(
+                name, conflict, decided or _derived(conflict, now, winners), _is_gone(conflict, now)
+            )
             for name, conflict, decided in lines
         ]
 
     def conflicts(self, *, decided: bool) -> Iterator[ConflictReport]:
         """Those that are open; with `decided` the others, too."""
-        for one in self.recorded():
-            if decided or one.decision is None:
-                yield self.conflict_report(one)
+        chosen = [one for one in self.recorded() if decided or one.decision is None]
+        keys: dict[str, list[RowKey]] = {}
+        for one in chosen:
+            keys.setdefault(one.conflict.table, []).append(one.conflict.key)
+        self._rows.learn(keys)
+        for one in chosen:
+            yield self.conflict_report(one)
 
     def open_conflicts(self) -> int:
         """How many nobody has decided."""
@@ -111,13 +132,11 @@ class Records:
     def conflict_report(self, recorded: Recorded) -> ConflictReport:
         conflict = recorded.conflict
         whole = conflict.column == ""
-        kept, done = value_text(conflict.winning), LATER_STAYS
-        if whole and conflict.winning is not None:
-            kept, done = f"(the row, for {kept})", REFERRED_STAYS
-        elif whole:
-            kept, done = "(the edited row)", EDITED_STAYS
+        kept, done = self._rows.value(conflict.winning), _done(recorded)
+        if whole:
+            kept = f"(the row, for {kept})" if kept is not None else "(the edited row)"
         elif conflict.deleted:
-            kept, done = "(its delete)", DELETE_STAYS
+            kept = "(its delete)"
         return ConflictReport(
             table=conflict.table,
             row=key_text(conflict.key),
@@ -125,7 +144,7 @@ class Records:
             kept=kept,
             kept_by=self._by(conflict.winner),
             kept_written=written_text(conflict.winner.hlc),
-            lost="(its delete)" if whole else value_text(conflict.losing),
+            lost="(its delete)" if whole else self._rows.value(conflict.losing),
             lost_by=self._by(conflict.loser),
             lost_written=written_text(conflict.loser.hlc),
             done=done,
@@ -133,6 +152,7 @@ class Records:
             kept_user=self._book.users_of(conflict.winner.dot),
             lost_user=self._book.users_of(conflict.loser.dot),
             decision=_DECISIONS[recorded.decision] if recorded.decision else None,
+            row_name=self._rows.of(conflict.table, conflict.key),
         )
 
     # Parked rows
@@ -161,7 +181,7 @@ class Records:
             if waits_number is not None:
                 waits = self._tables.get(waits_number, "?")
                 if waits_key is not None:
-                    waits += f" {key_text(bytes(waits_key))}"
+                    waits += f" {self._rows.of(waits, RowKey(bytes(waits_key)))}"
             table = self._tables.get(number, "?")
             yield ParkedReport(
                 table=table,
@@ -169,13 +189,15 @@ class Records:
                 reason=reason or "",
                 detail=detail or "",
                 waits_for=waits,
-                values={name: value_text(cell.value) for name, cell in row.cells.items()},
+                values={name: self._rows.value(cell.value) for name, cell in row.cells.items()},
                 written_by=self._by(latest),
                 written=written_text(latest.hlc),
                 id=parked_name(table, bytes(key)).hex(),
                 written_user=self._book.users_of(latest.dot),
                 since=utc_text(since_ms),
                 dismissed=bool(left),
+                row_name=self._rows.of(table, RowKey(bytes(key)), row),
+                rival=self._rival(table, RowKey(bytes(key)), row) if reason == CLASH else None,
             )
 
     def parked_rows(self) -> list[ParkedRow]:
@@ -202,7 +224,18 @@ class Records:
         all_parked = self._tx.value(f"SELECT count(*) FROM syncnode_row WHERE place='{PARKED}'")
         return int(all_parked) - self.parked_count()
 
+    def name_of(self, table: str, key: RowKey) -> str:
+        """What people call a row."""
+        return self._rows.of(table, key)
+
     # Inside
+
+    def _rival(self, name: str, key: RowKey, row: Row) -> str | None:
+        """The row that has the value for which this one waits."""
+        if name not in self._plan.by_name:
+            return None
+        found = next(self._rivals.of(self._rivals.table(name), key, row), None)
+        return f"{name} {self._rows.of(name, found[1])}" if found is not None else None
 
     def _by(self, stamp: Stamp) -> str:
         return self._names.of(stamp.origin.site)
@@ -217,14 +250,15 @@ def chosen(numbers: Sequence[str], names: Iterable[bytes], noun: str) -> list[by
     """The names that begin as people have typed them.
 
     Raises:
-        ConfigError: One is too short, begins no name, or several.
+        UsageError: One is too short, or begins several names.
+        ConfigError: One begins no name.
     """
     texts = sorted(name.hex() for name in names)
     found = []
     for number in numbers:
         digits = number.lower()
         if len(digits) < DIGITS_MIN or not set(digits) <= set("0123456789abcdef"):
-            raise ConfigError(
+            raise UsageError(
                 f"{number!r} is no number of a {noun}: it has at least {DIGITS_MIN} of the digits "
                 "0 to 9 and a to f"
             )
@@ -232,7 +266,7 @@ def chosen(numbers: Sequence[str], names: Iterable[bytes], noun: str) -> list[by
         if not matching:
             raise ConfigError(f"there is no {noun} {number} here")
         if len(matching) > 1:
-            raise ConfigError(
+            raise UsageError(
                 f"{len(matching)} {noun}s begin with {number}: write more digits "
                 f"({', '.join(text[: len(digits) + 6] for text in matching[:5])})"
             )
@@ -242,6 +276,28 @@ def chosen(numbers: Sequence[str], names: Iterable[bytes], noun: str) -> list[by
 
 def _cell(conflict: Conflict) -> tuple[str, RowKey, str]:
     return conflict.table, conflict.key, conflict.column
+
+
+def _is_gone(conflict: Conflict, now: dict[tuple[str, RowKey], Carried]) -> bool:
+    row = now.get((conflict.table, conflict.key))
+    return row is not None and not row.alive and not row.held
+
+
+def _done(recorded: Recorded) -> str:
+    """What was done about a conflict, in a sentence."""
+    conflict = recorded.conflict
+    if conflict.column == "":
+        return EDITED_STAYS if conflict.winning is None else REFERRED_STAYS
+    if conflict.deleted:
+        return DELETE_STAYS
+    if recorded.gone:
+        return GONE_SINCE
+    if conflict.winner.hlc == conflict.loser.hlc:
+        return ONE_STAYS
+    # The first changeset of a site has the rows that stood there before, with the times that the
+    # application gives them.
+    before = conflict.winner.seq == conflict.loser.seq == 1
+    return CHANGED_LATER_STAYS if before else LATER_STAYS
 
 
 def _derived(

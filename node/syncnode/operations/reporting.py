@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, TypeVar
 from syncnode.capture import trigger_names
 from syncnode.config import check_tables
 from syncnode.database import Database, Transaction
-from syncnode.filters import FILTERED
+from syncnode.filters import FILTERED, check_filters
 from syncnode.hidden import ALTERED, ASIDE, HELD, MERGED, UNKNOWN_COLUMN
 from syncnode.hook_queue import read_states, waiting
-from syncnode.identity_files import anchor_fault, key_fault
+from syncnode.hook_settings import check_hooks
+from syncnode.identity_files import anchor_fault, exposed, key_fault
+from syncnode.keeping import count_kept
 from syncnode.machine import THIS_MACHINE
 from syncnode.operations.pending import PENDING_MAX, Pending, known_to_all
 from syncnode.operations.records import Records, chosen
 from syncnode.peers import Peer, read_peers
-from syncnode.remains import existing_triggers
+from syncnode.remains import existing_triggers, missing_text
 from syncnode.renewals import is_shared, read_renewals, told
 from syncnode.repairing import read_repairs
 from syncnode.reports import (
@@ -42,8 +44,7 @@ from syncproto.codec import decode_row
 from syncproto.errors import ConfigError
 from syncproto.frontier import Frontier
 from syncproto.frontier_blob import decode_frontier
-from syncproto.identity import SiteId, site_text
-from syncproto.keys import uuid_text
+from syncproto.identity import RowKey, SiteId, site_text
 from syncproto.row import Row
 
 if TYPE_CHECKING:
@@ -222,15 +223,13 @@ class _Look:
             yield changed
         try:
             check_tables(self._settings, self._drift.known)
+            check_hooks(self._settings.hooks, list(self._plan.by_name))
+            check_filters(self._settings.filters, self._plan)
         except ConfigError as error:
             yield from str(error).splitlines()
         missing = trigger_names(self._plan) - set(existing_triggers(self._tx))
         if missing:
-            yield (
-                f"{_counted(len(missing), 'trigger')} of syncnode {_is(len(missing))} missing "
-                f"(such as {min(missing)}): changes of those tables are not captured; "
-                "`syncnode verify --repair` makes them again, and changes of what was missed"
-            )
+            yield missing_text(missing)
         if fault := key_fault(self._settings.key):
             yield fault
         if is_shared(self._renewals, self._now_ms):
@@ -247,11 +246,23 @@ class _Look:
                 f"{rows} {'has' if count == 1 else 'have'} values for columns that are not here; "
                 "they are kept, and shown once the application here is upgraded"
             )
+        for name, count in count_kept(self._tx).items():
+            rows = f"{_counted(count, 'row')} of {name}"
+            yield (
+                f"{rows} {_is(count)} kept and passed on, for there is no such table here; shown "
+                "once the application here is upgraded"
+            )
         ours = {*self._plan.by_name, *(one.table for one in self._plan.excluded), *unasked}
+        ours |= self._book.kept.keys()
         for peer in self._peers:
             theirs = decode_frontier(peer.frontier).scopes if peer.frontier is not None else None
             if theirs and (more := sorted(theirs - ours)):
                 yield f"{peer.name} has tables that are not here: {', '.join(more[:NAMED])}"
+            if behind := sorted(self._plan.by_name.keys() & {*peer.kept}):
+                yield (
+                    f"{peer.name} has no table {', '.join(behind[:NAMED])} yet: it keeps and "
+                    "passes on these rows until its application is upgraded"
+                )
             fewer = sorted(self._plan.by_name.keys() - theirs) if theirs else []
             if fewer and EDITION in self._book.settings:
                 yield f"{peer.name} does not keep {', '.join(fewer[:NAMED])}, or not yet"
@@ -262,6 +273,8 @@ class _Look:
             yield renewed
         if fault := anchor_fault(self._settings.anchor):
             yield fault
+        if open_to_others := exposed(self._settings):
+            yield open_to_others
         chosen = self._settings.tables
         if changed := unheeded(self._plan, chosen.only, chosen.exclude):
             yield changed
@@ -333,14 +346,18 @@ class _Look:
             first = self._first_of(number, place, reason)
             if place == MERGED:
                 one = "it" if count == 1 else "them"
-                yield f"{rows} {_is(count)} the same as another, which stands for {one} ({first})"
+                yield (
+                    f"{rows} {_is(count)} the same as another, which stands for {one} ({first}); "
+                    "`syncnode clashes` lists them"
+                )
             elif reason == FILTERED:
                 yield f"{rows} {_is(count)} shown as the filters of this site say"
             elif reason == "unique clash":
                 has = "shows" if count == 1 else "show"
                 yield (
                     f"{rows} {has} a mark (as in 'Clinic~1f09ab'), or no value, where the value "
-                    f"must be unique and another row has it: give one of the two another ({first})"
+                    f"must be unique and another row has it: give one of the two another ({first}; "
+                    "`syncnode clashes` lists them)"
                 )
 
     def _first_of(self, number: int, place: str, reason: str | None) -> str:
@@ -351,8 +368,11 @@ class _Look:
             f"place={self._tx.mark} AND {same} ORDER BY lsn LIMIT 1",
             (number, place, *(() if reason is None else (reason,))),
         )[0]
-        text = uuid_text(bytes(key))
-        return f"{text}, as {uuid_text(bytes(stands))}" if stands is not None else text
+        table = self._tables.get(number, "?")
+        text = self.records.name_of(table, RowKey(bytes(key)))
+        if stands is None:
+            return text
+        return f"{text}, as {self.records.name_of(table, RowKey(bytes(stands)))}"
 
     def _hook_notes(self) -> Iterator[str]:
         late = utc_text(self._now_ms - HOOK_LATE_MS)

@@ -1,6 +1,7 @@
 """A database becomes a site, and is opened as one."""
 
 import contextlib
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -8,15 +9,18 @@ from syncnode.anchor import SHARED, Anchor
 from syncnode.capture import capture_ddl, explain, key_count, mask_count, trigger_names
 from syncnode.config import check_tables
 from syncnode.database import Database, Transaction
+from syncnode.dialects.base import Mode
 from syncnode.filters import Filters, check_filters
 from syncnode.hidden import HiddenRows
 from syncnode.home import HOME, home_text
 from syncnode.hook_settings import check_hooks
+from syncnode.identity_files import exposed
 from syncnode.machine import THIS_MACHINE, Machine
 from syncnode.remains import (
     Remains,
     existing_triggers,
     finish,
+    missing_text,
     remains,
     take_away,
     take_away_what_can_be,
@@ -41,6 +45,9 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str], None]
 
+# An application that waits for SQLite gives up after some seconds, Python's after five.
+TURN_S = 0.5
+TURN_PAUSE_S = 0.11
 MESSAGE_BYTES_BESIDE_ROWS = 16 << 10  # frontier, sums and the rest of a turn
 
 
@@ -96,6 +103,7 @@ def _made(
     dry_run: bool = False,
 ) -> InitReport:
     from syncnode.schema.inspect import inspect
+    from syncnode.schema.renamed import called, newly_called
     from syncnode.schema.text import plan_text
 
     identity = None if dry_run else _identity(settings, found)
@@ -103,9 +111,11 @@ def _made(
     with database.engine.connect() as connection:
         from sqlalchemy import inspect as catalogue_of
 
-        check_tables(settings, catalogue_of(connection).get_table_names())
+        there = catalogue_of(connection).get_table_names()
+        check_tables(settings, there)
         tables = settings.tables
         plan = inspect(connection, tables.only, tables.exclude, tables.rules)
+        plan = called(plan, newly_called((), tables.renamed, there))
     if not plan.tables:
         if not plan.excluded:
             raise ConfigError(
@@ -113,8 +123,13 @@ def _made(
                 "tables first, then run `syncnode init` again"
             )
         raise ConfigError("the database has no table that can be replicated:\n" + plan_text(plan))
+    check_hooks(settings.hooks, [table.name for table in plan.tables])
+    check_filters(settings.filters, plan)
+    Filters(settings.filters)  # refuses what is not installed
     statements = (*sidecar_ddl(plan, database.dialect), *capture_of(plan))
     warnings = [*plan.warnings, *_advice(database)]
+    if open_to_others := exposed(settings):
+        warnings.append(open_to_others)
     if identity is None:
         return InitReport(plan_text(plan), statements, tuple(warnings))
     if found:
@@ -295,6 +310,7 @@ def _fill(
 ) -> tuple[int, int]:
     """The sidecar's first content; returns how many rows stood there before, and the greatest
     reading that they bear."""
+    from syncnode.operations.cloned_rules import PRESET, named_preset
     from syncnode.schema.rules import SETTING as RULES
     from syncnode.schema.rules import digest
     from syncnode.seal import Sealer, groups_text
@@ -314,6 +330,7 @@ def _fill(
             ("masks", str(mask_count(plan))),
             ("widest_key", str(key_count(plan))),
             (RULES, digest(settings.tables.rules)),
+            (PRESET, named_preset(settings)),
             (HOME, home),
             *([(SEEN, seen(tx))] if tx.dialect.name in FOLLOWED else ()),
         ],
@@ -336,9 +353,30 @@ def _fill(
         wall_ms=THIS_MACHINE.wall_ms(),
         nonce=THIS_MACHINE.nonce(),
     )
-    rows = sealer.seal_baseline()
+    rows = sealer.seal_baseline(between=_Turns(tx).give)
     book.save()
     return rows, book.hlc
+
+
+class _Turns:
+    """Lets the application write while its rows get clocks: SQLite has one writer at a time, and
+    who waits for it looks again every tenth of a second. The other engines let it anyway.
+
+    Nothing reads what is committed on the way: the sidecar has no format before it is finished.
+    """
+
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
+        self._began_s = time.monotonic()
+
+    def give(self) -> None:
+        tx = self._tx
+        if tx.dialect.name != "sqlite" or time.monotonic() - self._began_s < TURN_S:
+            return
+        tx.dialect.commit(tx)
+        THIS_MACHINE.pause(TURN_PAUSE_S)
+        tx.dialect.begin(tx, Mode.SNAPSHOT)
+        self._began_s = time.monotonic()
 
 
 def open_replica(
@@ -358,6 +396,7 @@ def open_replica(
         StoreError: The database is no site, or lost columns or triggers.
     """
     from syncnode.identity import load_key
+    from syncnode.keeping import begin_with_peers, forget_all
     from syncnode.operations.following import finish_following, follow_schema
     from syncnode.replica import DatabaseReplica
 
@@ -378,6 +417,10 @@ def open_replica(
                 f"{settings.key}: this key belongs to site {site_text(key.site)}, the database "
                 f"to site {site_text(bytes.fromhex(site))}: use the key that `init` made for it"
             )
+        if settings.tables.keeps_unknown:
+            begin_with_peers(database, plan)
+        else:
+            forget_all(database, plan)
         replica = DatabaseReplica(
             database,
             Anchor(settings.anchor),
@@ -390,6 +433,7 @@ def open_replica(
             skew_ms_max=settings.limits.skew_ms_max,
             hooks=settings.hooks,
             filters=Filters(settings.filters),
+            pass_on=settings.tables.keeps_unknown,
         )
         if following is not None:
             finish_following(replica, following)
@@ -436,10 +480,6 @@ def check_triggers(tx: Transaction, plan: "SchemaPlan") -> None:
     Raises:
         StoreError: Some are missing, so changes may have gone unseen.
     """
-    missing = sorted(trigger_names(plan) - set(existing_triggers(tx)))
+    missing = trigger_names(plan) - set(existing_triggers(tx))
     if missing:
-        raise StoreError(
-            f"triggers of syncnode are missing ({', '.join(missing[:3])}"
-            f"{', …' if len(missing) > 3 else ''}): the table was made anew, so changes were not "
-            "captured; `syncnode verify --repair` makes them again, and changes of what was missed"
-        )
+        raise StoreError(missing_text(missing))

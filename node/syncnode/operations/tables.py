@@ -19,11 +19,13 @@ from syncnode.capture import (
     trigger_names,
 )
 from syncnode.hidden import HiddenRows
+from syncnode.keeping import number_tables, show_kept
 from syncnode.machine import THIS_MACHINE
 from syncnode.operations.site import open_replica
 from syncnode.renewals import TABLES
 from syncnode.reports import TableReport
 from syncnode.schema.plan import DISABLED, SchemaPlan
+from syncnode.schema.renamed import called, names_here
 from syncnode.schema.replan import added, removed, with_tables, without_tables
 from syncnode.schema.text import key_text
 from syncnode.seal import Sealer
@@ -70,7 +72,7 @@ def enable_tables(settings: "Settings", names: Sequence[str], *, progress: Progr
         if there := [name for name in names if name in before.by_name]:
             raise ConfigError(f"{there[0]} takes part already")
         progress("reading the schema")
-        after = with_tables(before, _whole(replica.database, settings), names)
+        after = with_tables(before, _whole(replica.database, settings, before), names)
         again = {one.table for one in before.excluded if one.reason == DISABLED}
         replica.seal()
         if again & set(names):
@@ -113,7 +115,7 @@ def _check_settings(names: Sequence[str], said: Collection[str], key: str) -> No
             raise ConfigError(f"[tables] {key} names {name}: take it out there first")
 
 
-def _whole(database: "Database", settings: "Settings") -> SchemaPlan:
+def _whole(database: "Database", settings: "Settings", plan: SchemaPlan) -> SchemaPlan:
     """The plan of all tables that could take part."""
     from dataclasses import replace
 
@@ -126,7 +128,7 @@ def _whole(database: "Database", settings: "Settings") -> SchemaPlan:
         )
         for layer in settings.tables.rules
     ]
-    return inspect(database.engine, rules=layers)
+    return called(inspect(database.engine, rules=layers), names_here(plan))
 
 
 def _change(database: "Database", before: SchemaPlan, after: SchemaPlan) -> None:
@@ -167,7 +169,7 @@ def _triggers_away(before: SchemaPlan, after: SchemaPlan) -> list[str]:
     from syncnode.capture.postgresql import quoted
 
     return [
-        f"DROP TRIGGER IF EXISTS {name} ON {quoted(before.namespace)}.{quoted(table.name)}"
+        f"DROP TRIGGER IF EXISTS {name} ON {quoted(before.namespace)}.{quoted(table.here)}"
         for plan, staying in ((before, after), (after, before))
         for table in plan.tables
         if table.name not in staying.by_name
@@ -211,11 +213,8 @@ def _journal_columns(tx: "Transaction") -> list[str]:
 def _take_up(replica: "DatabaseReplica", plan: SchemaPlan, names: Collection[str]) -> int:
     """Seal what stands in these tables, and make the plan the site's."""
     with replica.database.snapshot() as tx:
-        m = tx.mark
-        tx.executemany(
-            f"INSERT INTO syncnode_table (id, name, plan, total) VALUES ({m}, {m}, {m}, '0')",
-            [(one.number, one.name, one.to_json()) for one in plan.tables if one.name in names],
-        )
+        before = Sidecar.load(tx, replica.plan)
+        number_tables(before, [one for one in plan.tables if one.name in names])
         book = Sidecar.load(tx, plan)
         tables = {table.number: Table(table, plan, tx.dialect) for table in plan.tables}
         sealer = Sealer(
@@ -228,6 +227,7 @@ def _take_up(replica: "DatabaseReplica", plan: SchemaPlan, names: Collection[str
         )
         rows = sealer.seal_baseline({plan.by_name[name].number for name in names})
         save_plan(book, plan)
+    show_kept(replica)
     return rows
 
 

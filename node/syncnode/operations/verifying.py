@@ -243,6 +243,7 @@ class Verifying:
         tables = compared_tables(
             comparison,
             asking.ours,
+            self._replica.plan,
             rows,
             on_the_way=asking.on_the_way,
             examined=True,

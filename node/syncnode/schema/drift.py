@@ -15,12 +15,14 @@ from syncnode.schema.plan import LISTED, UNLISTED, SchemaPlan
 from syncnode.schema.rules import SETTING as RULES
 from syncnode.schema.rules import Layers, digest
 
-FOLLOWED = ("sqlite", "mysql")
+FOLLOWED = ("sqlite", "mysql", "postgresql")
 """Engines whose changes the plan follows by itself (`operations/following.py`)."""
 SEEN = "schema_seen"
 """The setting with what told the schema apart when the plan was last held against it (`seen`)."""
 UNFOLLOWED = "schema_unfollowed"
 """The setting with sentences on what the plan could not follow, by table, as JSON."""
+CLONED = "cloned"
+"""The setting of a clone with the name of the site whose copy it is."""
 FOLLOWS = "`syncnode sync` takes it up, and so does `serve` within a minute"
 AGAIN = "run `syncnode uninstall` and `syncnode init` to take the schema up as it is now"
 NAMED = 5  # in one sentence
@@ -39,6 +41,21 @@ _COLUMNS = {
     " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
     " WHERE c.relnamespace = quote_ident(current_schema())::regnamespace AND c.relkind = 'r'"
     " AND NOT c.relispartition ORDER BY c.relname, a.attnum",
+}
+
+_SEEN = {
+    "mysql": "SELECT TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COLUMN_DEFAULT, COLUMN_KEY,"
+    " COLLATION_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA=DATABASE()"
+    " AND LEFT(TABLE_NAME, 9)<>'syncnode_' ORDER BY TABLE_NAME, ORDINAL_POSITION",
+    "postgresql": "SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,"
+    " pg_get_expr(f.adbin, f.adrelid), a.attcollation::bigint,"
+    " (SELECT string_agg(x.relname || i.indisunique::text, ',' ORDER BY x.relname) FROM pg_index i"
+    " JOIN pg_class x ON x.oid = i.indexrelid"
+    " WHERE i.indrelid = c.oid AND a.attnum = ANY (i.indkey::int2[]))"
+    " FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0"
+    " AND NOT a.attisdropped LEFT JOIN pg_attrdef f ON f.adrelid = c.oid AND f.adnum = a.attnum"
+    " WHERE c.relnamespace = quote_ident(current_schema())::regnamespace AND c.relkind = 'r'"
+    " AND left(c.relname, 9) <> 'syncnode_' ORDER BY c.relname, a.attnum",
 }
 
 
@@ -64,18 +81,31 @@ class Drift:
     def fault(self) -> str | None:
         """Why nothing can be sealed or applied any more, and what to do; None if all is there."""
         parts = []
+        renamed = ""
         for table, columns in self.gone.items():
             if columns is None:
                 parts.append(f"there is no table {table} any more")
+                if self.tables:
+                    new = self.tables[0] if len(self.tables) == 1 else "its new name"
+                    renamed = (
+                        f"; or, if the application calls {table} otherwise now, say so in the "
+                        f'settings: `{table} = "{new}"` under `[renamed]`'
+                    )
                 continue
             came = self.came.get(table, ())
             new = f" (new there: {_some(came)})" if came else ""
             parts.append(f"{table} has no column {_some(columns)} any more{new}")
+            if came:
+                renamed = (
+                    f"; or, if {columns[0]} is gone for good and {came[0]} is something else, say "
+                    f'so in the settings: `"{table}.{columns[0]}" = false` under `[renamed]`'
+                )
         if not parts:
             return None
         return (
             f"the application's schema was changed after `syncnode init`: {_some(parts)}; change "
             f"it back and run `syncnode sync` to bring out what was written since, or {AGAIN}"
+            f"{renamed}"
         )
 
     def notes(self, unasked: Collection[str], problems: Mapping[str, str]) -> list[str]:
@@ -110,7 +140,7 @@ def drift(tx: Transaction, plan: SchemaPlan) -> Drift:
     gone: dict[str, tuple[str, ...] | None] = {}
     came: dict[str, tuple[str, ...]] = {}
     for planned in plan.tables:
-        columns = there.get(planned.name)
+        columns = there.get(planned.here)
         if columns is None:
             gone[planned.name] = None
             continue
@@ -119,10 +149,11 @@ def drift(tx: Transaction, plan: SchemaPlan) -> Drift:
             gone[planned.name] = lost
         if new := tuple(name for name in columns if name not in names):
             came[planned.name] = new
-    planned_for = {*plan.by_name, *(excluded.table for excluded in plan.excluded)}
+    planned_for = {*(one.here for one in plan), *(one.table for one in plan.excluded)}
     tables = tuple(name for name in there if name not in planned_for)
     follows = tx.dialect.name in FOLLOWED
-    return Drift(gone, came, tables, frozenset({*there, *planned_for}), follows)
+    known = frozenset({*there, *planned_for, *plan.by_name})
+    return Drift(gone, came, tables, known, follows)
 
 
 def seen(tx: Transaction) -> str:
@@ -130,11 +161,7 @@ def seen(tx: Transaction) -> str:
     if tx.dialect.name == "sqlite":
         return str(tx.value("PRAGMA schema_version"))
     hasher = hashlib.sha256()
-    for line in tx.rows(
-        "SELECT TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COLUMN_DEFAULT, COLUMN_KEY, "
-        "COLLATION_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA=DATABASE() "
-        "AND LEFT(TABLE_NAME, 9)<>'syncnode_' ORDER BY TABLE_NAME, ORDINAL_POSITION"
-    ):
+    for line in tx.rows(_SEEN[tx.dialect.name]):
         hasher.update(repr(line).encode())
     return hasher.hexdigest()
 
@@ -169,6 +196,12 @@ def ruled_otherwise(settings: Mapping[str, str], rules: Layers) -> str | None:
     made_by = settings.get(RULES)
     if made_by is None or made_by == digest(rules):
         return None
+    if original := settings.get(CLONED):
+        return (
+            f"the tables go on by the rules with which {original} was made, whose copy this is, "
+            "and the settings here say others: copy [tables] and [maps] from its settings, so "
+            "that tables that come later are taken by the same"
+        )
     return (
         "the preset or the rules of [tables.NAME] were changed after `init`; they hold for tables "
         f"that come later, and for the others as they were: {AGAIN}"

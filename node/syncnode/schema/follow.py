@@ -4,7 +4,7 @@ What names a row, here or everywhere, cannot change under rows that have names: 
 its plan, and a sentence says what to do.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from syncnode.schema.drift import AGAIN, Drift
@@ -32,8 +32,16 @@ class Followed:
     problems: Mapping[str, str] = field(default_factory=dict)
 
 
-def follow_plan(before: SchemaPlan, whole: SchemaPlan, found: Drift) -> Followed:
-    """`before`, brought to the schema of which `whole` is the plan."""
+def follow_plan(
+    before: SchemaPlan, whole: SchemaPlan, found: Drift, went: Collection[str] = ()
+) -> Followed:
+    """`before`, brought to the schema of which `whole` is the plan.
+
+    Nothing of it changes while a table or column may have been renamed: what was written to it
+    since would be lost. `went`: columns ("table.column") that are said to be gone for good.
+    """
+    if any(_unclear(table, found, went) for table in before.tables):
+        return Followed(before)
     problems: dict[str, str] = {}
     staying: list[TablePlan] = []
     for table in before.tables:
@@ -44,7 +52,7 @@ def follow_plan(before: SchemaPlan, whole: SchemaPlan, found: Drift) -> Followed
         problem = _problem(table, now, found)
         if problem is None:
             staying[-1] = _brought(table, now)
-        elif problem:
+        else:
             problems[table.name] = problem
     plan = replace(before, tables=tuple(staying))
     taken: set[str] = set()
@@ -106,11 +114,20 @@ def _declared(column: ColumnPlan) -> ColumnPlan:
     return replace(column, reference=None, conditional=None, default_zero=False)
 
 
+def _unclear(table: TablePlan, found: Drift, went: Collection[str]) -> bool:
+    """Whether it, or one of its columns, went and may only have another name: see `Drift.fault`."""
+    columns = found.gone.get(table.name, ())
+    if columns is None:
+        return True
+    known = {f"{name}.{column}" for name in (table.name, table.here) for column in columns} & {
+        *went
+    }
+    return bool(columns) and table.name in found.came and len(known) < len(columns)
+
+
 def _problem(before: TablePlan, now: TablePlan, found: Drift) -> str | None:
-    """Why a table's plan cannot follow; "" where another sentence says it already."""
+    """Why a table's plan cannot follow."""
     name = before.name
-    if name in found.gone and name in found.came:
-        return ""  # renamed, or not? `Drift.fault` asks
     if before.key_kind == "none" and (name in found.gone or name in found.came):
         return f"the rows of {name} are known by all of their columns, which have changed: {AGAIN}"
     identity = (now.key_kind, now.primary_key, set(now.key_columns), now.local_key)

@@ -64,6 +64,7 @@ def planned(
         warnings += row_keys.warnings.get(name, [])
         warnings += _untranslated(under, name, frozenset(tables))
         warnings += _told_apart(catalogue, tables[name], key)
+        warnings += _undecided(tables[name])
     suspicions = tuple(suspected([tables[name] for name in order], row_keys, under.rules))
     warnings += suspicion_text(suspicions)
     return SchemaPlan(
@@ -167,6 +168,17 @@ def _untranslated(under: Ruled, name: str, tables: Collection[str]) -> list[str]
         " such a value is held back at other sites"
         for column, condition in under.conditions.get(name, {}).items()
         if (left := sorted(condition.targets - set(tables)))
+    ]
+
+
+def _undecided(table: Table) -> list[str]:
+    """Unique indexes in which clashes cannot be told from the values that are replicated."""
+    return [
+        f"the unique index {key.name} of {table.name} is over an expression, the start of a value"
+        " or some of the rows: where two sites write rows that clash in it, each shows its own and"
+        " parks the other's, until somebody changes one of the two"
+        for key in table.unique_keys
+        if not key.plain
     ]
 
 

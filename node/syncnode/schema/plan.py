@@ -56,6 +56,7 @@ class Conditional:
         decider_key: The column of `decider` that `by` holds.
         column: The column of that row that decides.
         tables: What may stand in it, with the table whose local key the digits are then.
+        decider_here: What this database calls `decider`, where that is another name.
     """
 
     by: str | None
@@ -63,6 +64,12 @@ class Conditional:
     decider_key: str
     column: str
     tables: tuple[tuple[str, str], ...]
+    decider_here: str = ""
+
+    @property
+    def decided_in(self) -> str:
+        """The name of `decider` in this database."""
+        return self.decider_here or self.decider
 
     @property
     def targets(self) -> frozenset[str]:
@@ -161,6 +168,7 @@ class TablePlan:
     """One replicated table.
 
     Attributes:
+        name: What the network calls it.
         number: From 1, in the order of sorted names; stable while the choice of tables is.
         key_columns: What the row key is made of: the uuid column; the primary key for shared,
             composite and natural keys; nothing for random; all travelling columns for none.
@@ -176,6 +184,7 @@ class TablePlan:
             first; of a row the first that is not NULL counts.
         local_rows: Columns of the row key, with the values whose rows stay at this site.
         engine, charset, collation: MariaDB only.
+        here_as: What this database calls it, where that is another name.
     """
 
     name: str
@@ -197,6 +206,12 @@ class TablePlan:
     deletes: DeleteRule = "update-revives"
     modified: tuple[str, ...] = ()
     local_rows: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    here_as: str = ""
+
+    @property
+    def here(self) -> str:
+        """Its name in this database."""
+        return self.here_as or self.name
 
     def column(self, name: str) -> ColumnPlan:
         """The column of that name.
@@ -253,11 +268,17 @@ class Excluded:
 
 @dataclass(frozen=True, slots=True)
 class Suspected:
-    """A column that looks like a local number of another table, and is not translated."""
+    """A column that looks like a local number of another table, and is not translated.
+
+    Attributes:
+        target: That table; "" where another column says which.
+        by: That column.
+    """
 
     table: str
     column: str
     target: str
+    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,7 +159,8 @@ class RowKeys:
             self._warn(
                 table,
                 f"{name} is NULL in {filling.nulls} of {filling.rows} rows and so does not name"
-                " them; fill it to let it",
+                " them; fill it to let it: a site where it is filled names its rows otherwise, and"
+                " both would hold each row twice",
             )
             return False
         if filling.duplicates:

@@ -72,7 +72,7 @@ def read_preset(name: str, folder: Path) -> Layer:
     root = document.root
     root.text("about", example="what the preset is for")
     modified = root.texts("modified", example="date_changed") or ()
-    maps = _maps(root.table("maps"))
+    maps = read_maps(root.table("maps"))
     tables = rules_by_table(root.table("tables"), maps)
     root.refuse_unknown()
     document.refuse_faults()
@@ -141,7 +141,8 @@ def _references(table: Table) -> dict[str, str]:
     return found
 
 
-def _maps(table: Table) -> Maps:
+def read_maps(table: Table) -> Maps:
+    """What columns may say, with the tables that they mean, by the name of the map."""
     found = {name: _names(one, example="place") for name, one in table.tables()}
     for name in list(table.remaining()):
         table.fault(name, "must be a table of texts")

@@ -327,8 +327,8 @@ BUGS = (
     ),
     Bug(
         "of a delta only the last chunk is applied", CLAIM_LAST, MEMORY,
-        "self._apply(whole, chunk.claim.within(scopes))",
-        "self._apply(whole[-1:], chunk.claim.within(scopes))",
+        "self._apply(stage.chunks, chunk.claim)",
+        "self._apply(stage.chunks[-1:], chunk.claim)",
         "oracle", 16,
     ),
     Bug(
