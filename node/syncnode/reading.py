@@ -30,9 +30,7 @@ class Reader:
         self._stamps: dict[tuple[int, int, int], Stamp] = {}
         self._edited: dict[bytes, Cells] = {}
 
-    def chunk(
-        self, base: Frontier, after: int, rows_max: int, *, last: int | None = None
-    ) -> Chunk:
+    def chunk(self, base: Frontier, after: int, rows_max: int, *, last: int | None = None) -> Chunk:
         """The next part of the delta above `base`: up to `rows_max` changed rows, as if `last`
         were the highest lsn."""
         sidecar = self._sidecar

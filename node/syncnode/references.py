@@ -124,7 +124,8 @@ class Referrers:
             named = ", ".join(f"c.{quote(name)}" for name in keys) or "1"
             rows = tx.rows(
                 f"SELECT {named} FROM {table.quoted} t "
-                f"JOIN {self._in_sql(tx, inbound.child)} c ON {joined} WHERE {here} LIMIT {limit + 1}",
+                f"JOIN {self._in_sql(tx, inbound.child)} c ON {joined} WHERE {here} "
+                f"LIMIT {limit + 1}",
                 pk,
             )
             number = child.number if child is not None and keys else 0

@@ -987,31 +987,41 @@ class Sealer:
         dot = self._dot
         known: dict[tuple[Value, ...], _Copies] = {}
         names = {line: tuple(table.named(image)) for line, image in images.items()}
+        # What went is found under the row that its number named before, or that it names now.
+        went = table.images(self._tx, [line for line, op, _ in found if op == "D"])
+        now = names | {line: tuple(table.named(image)) for line, image in went.items()}
         doubtful = {names[line] for line, op, _ in found if op == "D" or line in nowhere}
+        doubtful |= {now[line] for line in went}
         for identifier, op, ms in found:
-            name = names[identifier]
-            copies = known.get(name)
-            if copies is None:
-                copies = known[name] = self._copies(table, name)
-            standing = None
-            if name in doubtful:
-                standing = self._copies_standing(table, identifier)
-            if op == "I" and (standing is None or len(copies.shown) < standing):
-                ordinal = min(copies.free, default=copies.count)
-                old = copies.free.pop(ordinal, EMPTY)
-                copies.count = max(copies.count, ordinal + 1)
-                copies.shown.append(ordinal)
-                stamp = Stamp(stamped_after(old.hlc, wall_ms=ms), dot.origin, dot.seq)
-                self._put_copy(table, images[identifier], ordinal, stamp, old)
-            elif op == "D" and copies.shown and len(copies.shown) > (standing or 0):
-                ordinal = max(copies.shown)
-                copies.shown.remove(ordinal)
-                key = copy_key(table.name, name, ordinal)
-                row = self._hidden.get(table.number, [key])[key].row
-                stamp = Stamp(stamped_after(row.hlc, wall_ms=ms), dot.origin, dot.seq)
-                dead = copies.free[ordinal] = deletion(row, stamp, wins=table.deletes_win)
-                self.removed = True
-                self.put_hidden(table, key, HiddenRow(DEAD, dead), row)
+            for name in dict.fromkeys((names[identifier], now[identifier])):
+                copies = known.get(name)
+                if copies is None:
+                    copies = known[name] = self._copies(table, name)
+                standing = None
+                if name in doubtful:
+                    here = name == now[identifier]
+                    standing = self._copies_standing(table, identifier) if here else 0
+                if op == "I" and (standing is None or len(copies.shown) < standing):
+                    ordinal = min(copies.free, default=copies.count)
+                    old = copies.free.pop(ordinal, EMPTY)
+                    copies.count = max(copies.count, ordinal + 1)
+                    copies.shown.append(ordinal)
+                    stamp = Stamp(stamped_after(old.hlc, wall_ms=ms), dot.origin, dot.seq)
+                    self._put_copy(table, images[identifier], ordinal, stamp, old)
+                elif op == "D" and copies.shown and len(copies.shown) > (standing or 0):
+                    self._delete_copy(table, name, copies, ms)
+                    break
+
+    def _delete_copy(self, table: Table, name: tuple[Value, ...], copies: _Copies, ms: int) -> None:
+        dot = self._dot
+        ordinal = max(copies.shown)
+        copies.shown.remove(ordinal)
+        key = copy_key(table.name, name, ordinal)
+        row = self._hidden.get(table.number, [key])[key].row
+        stamp = Stamp(stamped_after(row.hlc, wall_ms=ms), dot.origin, dot.seq)
+        dead = copies.free[ordinal] = deletion(row, stamp, wins=table.deletes_win)
+        self.removed = True
+        self.put_hidden(table, key, HiddenRow(DEAD, dead), row)
 
     def _copies(self, table: Table, name: tuple[Value, ...]) -> _Copies:
         """What is known of the equal rows of that content; deleted ones leave gaps between."""

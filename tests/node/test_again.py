@@ -336,7 +336,7 @@ def test_forgetting_a_peer_takes_its_invitations_and_unfinished_deltas_along(sit
     with one.replica.database.write() as tx:
         put_peer(tx, Peer(other.id, "butaro", "child", "", bytes(32)))
         tx.execute("INSERT INTO syncnode_invite VALUES (?, 'butaro', 'child', 9, NULL)", (b"s",))
-        tx.execute("INSERT INTO syncnode_stage VALUES (?, 1, 9, NULL, 0, 0, 1)", (other.id,))
+        tx.execute("INSERT INTO syncnode_stage VALUES (?, 1, 9, NULL, 0, 0, 1, NULL)", (other.id,))
         tx.execute("INSERT INTO syncnode_staged VALUES (?, 1, X'00')", (other.id,))
     add(one, ANN, "Ann")
     assert status(one.settings).pending == 1

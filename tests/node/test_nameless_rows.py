@@ -78,6 +78,29 @@ def test_a_row_that_is_given_a_uuid_is_named_by_it_from_then_on(tmp_path):
     at_both(sites, (U1, "peanuts"), (None, "milk"), (None, "dust"))
 
 
+def test_rows_without_a_key_follow_what_a_number_named_when_it_named_it(tmp_path):
+    """SQLite gives a number again, and the rows below it went with the one that had it before."""
+    site = make_site(
+        tmp_path,
+        "here",
+        (
+            "CREATE TABLE visit (id INTEGER PRIMARY KEY, uuid CHAR(38) NOT NULL UNIQUE)",
+            "CREATE TABLE note (text TEXT,"
+            " visit INTEGER NOT NULL REFERENCES visit (id) ON DELETE CASCADE)",
+        ),
+    )
+    site.sql("INSERT INTO visit VALUES (1, ?)", U1)
+    site.sql("INSERT INTO note VALUES ('y', 1)")
+    site.check()
+    site.sql("DELETE FROM visit WHERE id = 1")
+    site.sql("INSERT INTO visit VALUES (1, ?)", U2)
+    site.sql("INSERT INTO note VALUES ('y', 1), ('z', 1)")
+    site.sql("DELETE FROM note WHERE text = 'z'")
+    site.check()
+    alive = [key for (table, key), row in site.state().items() if table == "note" and row.alive]
+    assert len(alive) == 1
+
+
 WRITES = (
     "INSERT INTO allergy (uuid, what) VALUES (:name, :what)",
     "INSERT OR REPLACE INTO allergy VALUES (:number, :name, :what)",

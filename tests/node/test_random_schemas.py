@@ -85,6 +85,10 @@ def test_sites_with_random_schemas_end_with_the_same_rows(
             raise
 
 
+def test_rows_without_a_key_below_a_number_that_is_given_again(tmp_path: Path) -> None:
+    run(402, tmp_path)
+
+
 @pytest.fixture
 def place(mariadb: MariaDB, postgresql: PostgreSQL) -> Iterator[Callable[[int], UrlOf]]:
     """By seed, where the sites of a run are: every pair in turn, and a third on any engine."""

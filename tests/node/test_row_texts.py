@@ -32,7 +32,7 @@ def pair(tmp_path: Path) -> Iterator[tuple[Site, Site]]:
 def test_a_row_is_called_by_its_uuid_or_by_the_values_that_name_it(
     pair: tuple[Site, Site],
 ) -> None:
-    here, there = pair
+    here, _ = pair
     here.sql("INSERT INTO person (id, uuid) VALUES (7, ?), (8, ?)", ANN, ODD)
     here.sql("INSERT INTO patient (id) VALUES (7)")
     here.sql("INSERT INTO role (role) VALUES ('Nurse')")
