@@ -284,7 +284,7 @@ def test_a_clone_joins_its_original_and_transfers_nothing(tmp_path):
             refused = here.command(
                 "init", "--cloned", "--database", f"sqlite:///{here.database}", "--name", "x"
             )
-            assert refused.returncode == 1
+            assert refused.returncode == 2
             there.run("init", "--cloned", "--database", f"sqlite:///{there.database}",
                       "--name", "butaro", "--listen", there.listen)  # fmt: skip
             here.admit(there)

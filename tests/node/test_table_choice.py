@@ -264,7 +264,7 @@ def test_init_takes_a_preset_by_its_path_and_proposes_one(tmp_path, capsys, monk
     Path("own.toml").write_text(text.replace("# references", "references"))
     assert main(["init", *url, "--propose", "own.toml"]) == 1
     assert "own.toml: is there already" in capsys.readouterr().err
-    assert main(["init", *url, "--name", "a", "--preset", "nothing"]) == 1
+    assert main(["init", *url, "--name", "a", "--preset", "nothing"]) == 2
     assert '--preset: "nothing" is no preset; did you mean' not in (
         error := capsys.readouterr().err
     )
@@ -274,7 +274,7 @@ def test_init_takes_a_preset_by_its_path_and_proposes_one(tmp_path, capsys, monk
     settings = read_settings(tmp_path / "syncnode.toml", {})
     assert settings.tables.preset == str(tmp_path / "own.toml")
     assert main(["uninstall"]) == 0
-    assert main(["init", "--preset", "openmrs"]) == 1
+    assert main(["init", "--preset", "openmrs"]) == 2
     assert "is there already and says" in capsys.readouterr().err
     assert main(["init", "--preset", "own.toml"]) == 0
 
