@@ -137,8 +137,10 @@ class Frontier:
             return self
         return Frontier({s: vector for s, vector in self.vectors.items() if s in scopes})
 
-    def without(self, scopes: Iterable[str]) -> "Frontier":
+    def without(self, scopes: frozenset[str]) -> "Frontier":
         """The part that does not speak of `scopes`."""
+        if not scopes:
+            return self
         left = self.vectors.keys() - scopes
         return self if len(left) == len(self.vectors) else self.within(left)
 

@@ -146,6 +146,8 @@ class Link:
         if self.told is None:
             return spoken
         within = spoken.within(self.told.scopes)
+        if self.agreed is EVERY_WAY:
+            return within
         theirs = {
             scope: vector
             for scope in self.agreed.only_received & within.scopes
