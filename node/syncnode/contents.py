@@ -14,6 +14,7 @@ from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from syncnode.decimals import plain_text
 from syncnode.hidden import HELD, MERGED, PARKED, SHOWN, STATE_HERE
 from syncnode.sidecar import Sidecar
 from syncnode.table import KEYS_PER_QUERY, Origins, Table
@@ -383,7 +384,7 @@ def _number(value: Any) -> Any:
     if exact == exact.to_integral_value():
         return int(exact)
     double = float(exact)
-    return double if Decimal(repr(double)) == exact else format(exact.normalize(), "f")
+    return double if Decimal(repr(double)) == exact else plain_text(exact)
 
 
 def _second(value: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 
 from syncnode.conditional import ByContent, literal, written
 from syncnode.database import Transaction
+from syncnode.decimals import plain_text
 from syncnode.dialects.base import LOCAL_NUMBER, Dialect, Unfit, insert_sql
 from syncnode.schema.local_rows import stays_sql
 from syncnode.schema.plan import SchemaPlan, TablePlan
@@ -774,7 +775,7 @@ def _decimal_form(value: Value) -> Value:
         exact = Decimal(value if isinstance(value, str) else repr(value))
     except InvalidOperation:
         return value
-    return format(exact.normalize() + 0, "f") if exact.is_finite() else value
+    return plain_text(exact) if exact.is_finite() else value
 
 
 def _time_form(value: Value) -> Value:

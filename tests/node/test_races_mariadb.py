@@ -7,7 +7,7 @@ later, while the node waits for it (`soon`).
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ HELD: Any = [("person", None)]  # (table, reason)
 
 # How long the clerk waits for a lock, and what the node says at certain moments.
 PATIENCE = {"mysql": "SET innodb_lock_wait_timeout = {}", "postgresql": "SET lock_timeout = '{}s'"}
-INSERTS_PERSON = {"mysql": "INSERT INTO `person`", "postgresql": 'INSERT INTO "person"'}
+INSERTS_PERSON = {"mysql": "INSERT INTO `person`", "postgresql": 'COPY "person"'}
 APPLYING = {"mysql": "SET @syncnode_applying", "postgresql": "'syncnode.applying'"}
 LOOKS_FOR_NUMBERS = {"mysql": "information_schema.TABLES", "postgresql": "nextval("}
 AS_IT_CAME = {
@@ -110,8 +110,10 @@ def after(
     def interrupted(name: str) -> Callable[..., Any]:
         inner = getattr(Transaction, name)
 
-        def call(self: Transaction, sql: str, params: Any = ()) -> Any:
-            result = inner(self, sql, params)
+        def call(self: Transaction, said: str | Iterable[str], *params: Any) -> Any:
+            said = said if isinstance(said, str) else list(said)
+            result = inner(self, said, *params)
+            sql = said if isinstance(said, str) else "; ".join(said)
             if part in sql and not done:
                 done.append(sql)
                 act()
@@ -120,7 +122,7 @@ def after(
         return call
 
     with monkeypatch.context() as patched:
-        for name in ("rows", "row", "execute", "executemany"):
+        for name in ("rows", "row", "execute", "executemany", "script", "copy"):
             patched.setattr(Transaction, name, interrupted(name))
         yield done
     assert done, f"the node said nothing like {part!r}"

@@ -24,6 +24,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from syncnode.decimals import decimals
 from syncnode.dialects.base import Unfit, check_sound
 from syncnode.dialects.exact import kind_of, shortest_single, six_digits
 
@@ -151,8 +152,8 @@ class Fitting:
             raise Unfit(f"the column takes decimals, not {kind_of(value)}")
         scale = self._column.scale
         if scale is not None and text[-1].isdigit():
-            unit = Decimal(1).scaleb(-scale)
-            if Decimal(text) % unit:
+            number = Decimal(text)
+            if number and decimals(number) > scale:
                 raise Unfit(f"the column keeps {scale} decimals")
         return text
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
+from syncnode.decimals import with_decimals
 from syncnode.dialects.base import (
     DAMAGED,
     EngineError,
@@ -315,14 +316,14 @@ class _Decimals:
     """
 
     def __init__(self, scale: int) -> None:
-        self._unit = Decimal(1).scaleb(-scale)
+        self._scale = scale
 
     def __call__(self, value: Any) -> Any:
         if not isinstance(value, int | float) or abs(value) >= EXACT_INTEGERS:
             return value
         exact = Decimal(repr(value))
-        text = exact.quantize(self._unit)
-        return str(text) if text == exact else value
+        held = with_decimals(exact, self._scale)
+        return format(held, "f") if held == exact else value
 
 
 def _exact_decimal(value: Any) -> Any:
