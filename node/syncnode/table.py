@@ -97,6 +97,13 @@ class Table:
         self.travelling = plan.travelling
         self.columns = tuple(column.name for column in self.travelling)
         self.place = {name: index for index, name in enumerate(self.columns)}
+        # MariaDB and MySQL may move these by themselves (ON UPDATE CURRENT_TIMESTAMP), unless a
+        # statement names them.
+        self._moments = [
+            name
+            for name in self.columns
+            if dialect.name == "mysql" and plan.column(name).declared.startswith(_MOMENTS)
+        ]
         self.references = {
             name: table for name, table in plan.references.items() if name in self.place
         }
@@ -726,7 +733,10 @@ class Table:
 
     def update_sql(self, columns: Sequence[str]) -> str:
         quote = self.dialect.quote
-        sets = ", ".join(f"{quote(name)}={self._write_mark(name)}" for name in columns)
+        sets = ", ".join(
+            [f"{quote(name)}={self._write_mark(name)}" for name in columns]
+            + [f"{quote(name)}={quote(name)}" for name in self._moments if name not in columns]
+        )
         where = " AND ".join(f"{name}={self._mark}" for name in self._pk)
         return f"UPDATE {self.quoted} SET {sets} WHERE {where}"
 
@@ -782,6 +792,7 @@ def _time_form(value: Value) -> Value:
     return value.rstrip("0").rstrip(".") if isinstance(value, str) and "." in value else value
 
 
+_MOMENTS = ("timestamp", "datetime")
 _FORMS = {"decimal": _decimal_form, "time": _time_form, "datetime": _time_form}
 
 

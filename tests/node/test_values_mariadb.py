@@ -469,3 +469,14 @@ def test_what_the_applications_own_triggers_write_is_captured(make: Maker) -> No
     settle(one, other)
     for site in (one, other):
         assert list(run(site, "SELECT text FROM log")) == [(f"came {ALICE}",)]
+
+
+def test_a_moment_that_the_engine_moves_by_itself_stays_as_its_author_left_it(make: Maker) -> None:
+    changed = "changed TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP"
+    one, other = make((item("INT")[0].replace("v INT", f"v INT, {changed}"),), "mysql", "mysql")
+    run(one, "INSERT INTO item (uuid, v, changed) VALUES (?, 1, '2020-01-02 03:04:05')", ALICE)
+    settle(one, other)
+    run(one, "UPDATE item SET v = 2, changed = changed")
+    settle(one, other)
+    rows = [run(site, "SELECT v, CAST(changed AS CHAR) FROM item") for site in (one, other)]
+    assert rows == [[(2, "2020-01-02 03:04:05")]] * 2
