@@ -69,9 +69,7 @@ def link_digest(frontier_digest: bytes, words: Mapping[SiteId, Directions]) -> b
 def admitted(chunk: Chunk, refused: frozenset[str]) -> Chunk:
     """The chunk without these tables, of which it brings and claims nothing then; a peer that has
     not heard of a rule may send what is not received."""
-    if chunk.base.scopes.isdisjoint(refused) and not any(
-        block.table in refused for block in chunk.blocks
-    ):
+    if not refused:
         return chunk
     return Chunk(
         sender=chunk.sender,
