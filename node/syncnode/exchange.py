@@ -29,6 +29,7 @@ from syncproto.session import (
     Effect,
     Finish,
     Hear,
+    Link,
     Look,
     Renew,
     Send,
@@ -357,8 +358,7 @@ class Exchanger:
 
         def work() -> tuple[bool, Frontier]:
             standing = self._replica.standing(peer)
-            told = standing.peer_frontier
-            return told is None or not told.includes(standing.owed), standing.frontier
+            return Link.of(standing, peer).behind, standing.frontier
 
         behind, frontier = await self._in_database(work)
         self._news.tell(frontier)
@@ -439,8 +439,7 @@ class Exchanger:
     def _if_behind(self, answer: Answer) -> Step:
         """The answer if the peer lacks something; otherwise it waits on."""
         standing = self._replica.standing(answer.peer)
-        told = standing.peer_frontier
-        if told is not None and told.includes(standing.owed):
+        if not Link.of(standing, answer.peer).behind:
             return Step(Await(0), frontier=standing.frontier)
         said = perform(answer, self._replica, answer.awaited(), standing=standing)
         return self._step(answer.peer, *said)

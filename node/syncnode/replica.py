@@ -287,13 +287,13 @@ class DatabaseReplica:
 
     def heard(self, peer: SiteId, frontier: Frontier, directions: Directions) -> None:
         """Written down by `flush` later: it is a hint, and not worth a sync of the disk."""
-        self._keep(frontier)
+        self.keep_scopes(frontier)
         self._told[peer] = frontier
         self._peer_directions[peer] = directions
         self._heard[peer] = (frontier, self._wall_ms())
 
-    def _keep(self, frontier: Frontier) -> None:
-        """Keep rows of tables that a peer has and this database has not."""
+    def keep_scopes(self, frontier: Frontier) -> None:
+        """Keep rows of tables that a peer has and this database has not, if the settings say so."""
         unknown = lacking(self.plan, frontier.scopes - self._kept) if self._pass_on else ()
         if not unknown:
             return
@@ -416,10 +416,6 @@ class DatabaseReplica:
     def passes_on(self) -> bool:
         """Whether rows of tables that are not here are kept."""
         return self._pass_on
-
-    def keep_scopes(self, frontier: Frontier) -> None:
-        """Keep rows of tables that a peer has and this database has not, if the settings say so."""
-        self._keep(frontier)
 
     def put_on_stage(self, chunk: Chunk, *, new: bool) -> None:
         """Keep a part of a delta that came outside of any exchange; `new`: it is the first."""

@@ -58,15 +58,6 @@ class Standing:
     directions: Directions = EVERY_WAY
     peer_directions: Directions = EVERY_WAY
 
-    @property
-    def agreed(self) -> Directions:
-        return self.directions.agreed(self.peer_directions)
-
-    @property
-    def owed(self) -> Frontier:
-        """What of ours the peer is to hold, as far as its rules are known."""
-        return self.frontier.without(self.agreed.unsent)
-
 
 @dataclass(frozen=True, slots=True)
 class Receipt:

@@ -123,6 +123,11 @@ class Link:
     told: Frontier | None
     directions: Directions
 
+    @classmethod
+    def of(cls, standing: Standing, peer: SiteId) -> "Link":
+        """By what the peer last told."""
+        return cls(standing, peer, standing.peer_frontier, standing.peer_directions)
+
     @property
     def agreed(self) -> Directions:
         """What stays back by the rules of both."""
@@ -134,9 +139,15 @@ class Link:
         return self.standing.frontier.without(self.agreed.closed)
 
     @property
-    def owed(self) -> Frontier:
-        """What of ours the peer is to hold."""
-        return self.standing.frontier.without(self.agreed.unsent)
+    def behind(self) -> bool:
+        """The peer, as far as is known, lacks something of ours that it is to hold."""
+        owed = self.standing.frontier.without(self.agreed.unsent)
+        return self.told is None or not self.told.includes(owed)
+
+    def cut(self, after: int) -> Cut:
+        """Asks for what the peer lacks of what it is to hold."""
+        assert self.told is not None, "a delta has a base"
+        return Cut(self.told.without(self.agreed.unsent), after)
 
     @property
     def common(self) -> Frontier:
@@ -407,10 +418,11 @@ class Answer:
         effects: list[Effect] = []
         if (told, directions) != (standing.peer_frontier, standing.peer_directions):
             effects.append(Hear(told, directions))
-        if not told.includes(link.owed):
+        link = replace(link, told=told)
+        if link.behind:
             cursor = turn.cursor
             after = cursor.lsn if cursor and cursor.sender == standing.origin else 0
-            return [*effects, Cut(told.without(link.agreed.unsent), after)]
+            return [*effects, link.cut(after)]
         if turn.wait_ms and not self._waited and turn.chunk is None:
             return [*effects, Await(turn.wait_ms)]
         return [*effects, self._reply(standing, None)]
@@ -551,10 +563,10 @@ class Call:
         return [self._say(standing, chunk)]
 
     def _first(self, standing: Standing) -> list[Effect]:
-        told = standing.peer_frontier
-        self._peer_frontier = told
-        if told is not None and not told.includes(standing.owed):
-            return [Cut(told.without(standing.agreed.unsent), 0)]
+        self._peer_frontier = standing.peer_frontier
+        link = Link.of(standing, self.peer)
+        if link.told is not None and link.behind:
+            return [link.cut(0)]
         return [self._say(standing, None)]
 
     def _next(self, answer: Turn, standing: Standing) -> list[Effect]:
@@ -576,7 +588,7 @@ class Call:
         if pushed and pulled and not answer.more:
             if link.digest() == self._told:
                 return [*effects, self._finish(True, "")]
-            if told.includes(link.owed):
+            if not link.behind:
                 # The peer does not know yet that we have what it sent.
                 self._idle += 1
                 if self._idle >= 2:
@@ -585,9 +597,8 @@ class Call:
         if self._idle >= IDLE_TURNS_MAX:
             reason = "the peer has not taken all of ours" if pulled else "the peer has not sent all"
             return [*effects, self._finish(pushed and pulled, reason)]
-        if not told.includes(link.owed):
-            base = told.without(link.agreed.unsent)
-            return [*effects, Cut(base, self._peer_cursor_lsn)]
+        if link.behind:
+            return [*effects, link.cut(self._peer_cursor_lsn)]
         return [*effects, self._say(standing, None)]
 
     def _hear(self, answer: Turn, standing: Standing, effects: list[Effect]) -> None:

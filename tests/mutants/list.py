@@ -220,7 +220,7 @@ MUTANTS = (
     ),
     Mutant(
         "rules: a table is sent against the peer's rule", SESSION,
-        "Cut(told.without(link.agreed.unsent), after)", "Cut(told, after)",
+        "return Cut(self.told.without(self.agreed.unsent), after)", "return Cut(self.told, after)",
         of("directions", "a_table_stays_where_either_side_keeps_it_back"),
     ),
     Mutant(

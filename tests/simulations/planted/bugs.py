@@ -309,8 +309,8 @@ BUGS = (
     ),
     Bug(
         "a delta that the caller sends begins anew with each chunk", RESUMES, SESSION,
-        "return [*effects, Cut(base, self._peer_cursor_lsn)]",
-        "return [*effects, Cut(base, 0)]",
+        "return [*effects, link.cut(self._peer_cursor_lsn)]",
+        "return [*effects, link.cut(0)]",
         "bound", 16,
     ),
     Bug(
