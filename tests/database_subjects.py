@@ -11,8 +11,8 @@ from typing import Any
 from fleet import COLUMNS, NOTE, PARENT_COLUMN, PATIENT, VISIT, Fleet
 from sites import make_site
 
-from syncnode.database import Database
 from syncnode.replica import DatabaseReplica
+from syncnode.store.database import Database
 from syncproto.identity import Origin
 from syncproto.keys import uuid_text
 from syncproto.row import Value

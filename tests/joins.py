@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from sites import Site
 
-from syncnode.answers import Answers
-from syncnode.identity import decode_token, load_key, site_id_of_key
+from syncnode.comparing.answers import Answers
+from syncnode.identity.credentials import decode_token, load_key, site_id_of_key
 from syncnode.operations.membership import heard_join, invite, join_answer, join_by
 from syncnode.reports import JoinReport
 from syncproto.joining import COMPARE, JoinRequest, encode_answer

@@ -2,7 +2,7 @@
 
 import trio
 
-from syncnode.exchange import Exchanger, News, decoded, in_place
+from syncnode.links.exchange import Exchanger, News, decoded, in_place
 from syncproto.errors import PeerUnreachableError, RefusedError
 from syncproto.identity import Origin, RowKey, SiteId
 from syncproto.memory import MemoryReplica

@@ -16,14 +16,14 @@ from typing import Any
 from exchanges import LinkBroken, exchange
 from tables import Schema, Statement, create, dump, execute
 
-from syncnode.anchor import Anchor
-from syncnode.config import Settings
-from syncnode.database import Database
-from syncnode.new_config import new_settings
+from syncnode.identity.anchor import Anchor
 from syncnode.operations.removal import uninstall
 from syncnode.operations.site import initialise
 from syncnode.replica import DatabaseReplica
 from syncnode.schema.plan import UniqueRule
+from syncnode.settings.config import Settings
+from syncnode.settings.new_config import new_settings
+from syncnode.store.database import Database
 from syncproto.frontier import Frontier, VersionVector
 from syncproto.identity import Origin, RowKey, SiteId
 from syncproto.merge import merged

@@ -11,9 +11,9 @@ from typing import Any
 import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from syncnode.client import PeerAddress
-from syncnode.identity import SiteKey, site_id_of_key
-from syncnode.server import ServerLimits, serve, server_context
+from syncnode.identity.credentials import SiteKey, site_id_of_key
+from syncnode.links.client import PeerAddress
+from syncnode.links.server import ServerLimits, serve, server_context
 
 HOST = "127.0.0.1"
 

@@ -12,14 +12,14 @@ from typing import Protocol, TypeVar
 import httpx
 import trio
 
-from syncnode.client import pinned_transport
-from syncnode.database import Database
-from syncnode.exchange import Exchanger
-from syncnode.identity import SiteKey
+from syncnode.identity.credentials import SiteKey
+from syncnode.links.client import pinned_transport
+from syncnode.links.exchange import Exchanger
+from syncnode.links.server import Listen, listen_tcp, server_context
+from syncnode.links.watcher import OnPulse, watch
 from syncnode.machine import THIS_MACHINE, Machine
 from syncnode.serve_lock import ServeLock, serve_lock
-from syncnode.server import Listen, listen_tcp, server_context
-from syncnode.watcher import OnPulse, watch
+from syncnode.store.database import Database
 from syncproto.identity import SiteId
 
 T = TypeVar("T")

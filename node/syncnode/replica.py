@@ -10,21 +10,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from syncnode.anchor import Anchor, Anchored
-from syncnode.apply import Applier
-from syncnode.database import Database, Transaction
+from syncnode.apply.batches import Applier
+from syncnode.apply.filters import Filters
+from syncnode.apply.repairing import SETTING as REPAIRS
+from syncnode.apply.repairing import Rewriting, with_repair
+from syncnode.apply.taking import Taking
+from syncnode.capture.seal import NotPlain, Sealer
 from syncnode.dialects.base import Mode
-from syncnode.dismissals import OPEN
-from syncnode.filters import Filters
-from syncnode.hidden import HELD, PARKED, STATE_HERE, HiddenRows
-from syncnode.home import HOME, home_text
-from syncnode.hook_queue import note_applied
-from syncnode.hook_settings import Hook
-from syncnode.keeping import begin, lacking
-from syncnode.machine import THIS_MACHINE
-from syncnode.reading import Reader
-from syncnode.references import Referrers, inbound_keys
-from syncnode.renewals import (
+from syncnode.hooks.queue import note_applied
+from syncnode.identity.anchor import Anchor, Anchored
+from syncnode.identity.home import HOME, home_text
+from syncnode.identity.renewals import (
     MOVED,
     OLDER,
     PEER,
@@ -35,13 +31,17 @@ from syncnode.renewals import (
     read_renewals,
     with_one_more,
 )
-from syncnode.repairing import SETTING as REPAIRS
-from syncnode.repairing import Rewriting, with_repair
+from syncnode.machine import THIS_MACHINE
 from syncnode.schema.plan import SchemaPlan
-from syncnode.seal import NotPlain, Sealer
-from syncnode.sidecar import EDITION, RENEWAL_DUE, Sidecar, load_plan
-from syncnode.table import Origins, Table
-from syncnode.taking import Taking
+from syncnode.settings.hook_settings import Hook
+from syncnode.store.database import Database, Transaction
+from syncnode.store.dismissals import OPEN
+from syncnode.store.hidden import HELD, PARKED, STATE_HERE, HiddenRows
+from syncnode.store.keeping import begin, lacking
+from syncnode.store.reading import Reader
+from syncnode.store.references import Referrers, inbound_keys
+from syncnode.store.sidecar import EDITION, RENEWAL_DUE, Sidecar, load_plan
+from syncnode.store.table import Origins, Table
 from syncnode.trace import phase
 from syncproto.clock import SKEW_MS_MAX, latest_acceptable, milliseconds
 from syncproto.codec import decode_cells, decode_chunk, encode_chunk

@@ -1,4 +1,4 @@
-"""What commands report: plain values, made by `operations.py`, printed by `cli/`.
+"""What commands report: plain values, made by `operations/`, printed by `cli/`.
 
 Each is JSON as it stands (`dataclasses.asdict`): text, numbers, lists, mappings, null. Times are
 UTC text such as "2026-01-02T03:04:05.678Z"; values of cells are text as people read them.

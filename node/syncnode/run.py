@@ -15,30 +15,30 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import trio
 
-from syncnode.answers import Answers
-from syncnode.client import PeerAddress, PeerClient
-from syncnode.connection import DEFAULT_LIMITS
-from syncnode.database import Database
-from syncnode.exchange import Exchanger, News
-from syncnode.gateway import Gateway
-from syncnode.gossip import Gossip
-from syncnode.hooks import HookRunner
-from syncnode.identity import BOOT_NONCE_BYTES, SiteKey, load_key, site_id_of_key
-from syncnode.peers import Peer, put_contacts, read_peers
+from syncnode.comparing.answers import Answers
+from syncnode.hooks.telling import HookRunner
+from syncnode.identity.credentials import BOOT_NONCE_BYTES, SiteKey, load_key, site_id_of_key
+from syncnode.identity.renewals import Herald
+from syncnode.links.client import PeerAddress, PeerClient
+from syncnode.links.connection import DEFAULT_LIMITS
+from syncnode.links.exchange import Exchanger, News
+from syncnode.links.gateway import Gateway
+from syncnode.links.gossip import Gossip
+from syncnode.links.peers import Peer, put_contacts, read_peers
+from syncnode.links.server import serve
+from syncnode.links.watcher import Pulse
 from syncnode.ports import REAL, Ports
-from syncnode.remains import missing_text
-from syncnode.renewals import Herald
 from syncnode.replica import DatabaseReplica
 from syncnode.serve_lock import ServeLock
-from syncnode.server import serve
-from syncnode.watcher import Pulse
+from syncnode.store.database import Database
+from syncnode.store.remains import missing_text
 from syncproto.errors import ConfigError, StoreError
 from syncproto.identity import SiteId, site_text
 from syncproto.joining import COMPARE, encode_answer
 from syncproto.questions import is_question
 
 if TYPE_CHECKING:
-    from syncnode.config import Settings
+    from syncnode.settings.config import Settings
 
 T = TypeVar("T")
 
@@ -420,7 +420,7 @@ class Node:
 
     async def _look_for_triggers(self) -> None:
         """Say it once when triggers are gone, or switched off: what is written goes unseen."""
-        from syncnode.uncaptured import missing_triggers
+        from syncnode.capture.uncaptured import missing_triggers
 
         parts = self._parts
         try:

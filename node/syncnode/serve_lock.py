@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from syncnode.database import Database
 from syncnode.dialects.sqlite import path_of
+from syncnode.store.database import Database
 from syncproto.errors import StoreError
 
 SUFFIX = "-syncnode.lock"

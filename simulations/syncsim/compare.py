@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from syncnode.toml_reader import meant
+from syncnode.settings.toml_reader import meant
 from syncproto.errors import ConfigError
 from syncsim.cells import Cell
 from syncsim.overrides import Overrides

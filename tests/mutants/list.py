@@ -35,22 +35,22 @@ KEYS = "protocol/syncproto/keys.py"
 SUMS = "protocol/syncproto/sums.py"
 MEMORY = "protocol/syncproto/memory.py"
 
-NODE_SEAL = "node/syncnode/seal.py"
-NODE_ARRIVALS = "node/syncnode/arrivals.py"
-NODE_SETTLING = "node/syncnode/settling.py"
-NODE_WRITING = "node/syncnode/writing.py"
+NODE_SEAL = "node/syncnode/capture/seal.py"
+NODE_ARRIVALS = "node/syncnode/apply/arrivals.py"
+NODE_SETTLING = "node/syncnode/apply/settling.py"
+NODE_WRITING = "node/syncnode/apply/writing.py"
 NODE_REPLICA = "node/syncnode/replica.py"
-NODE_READING = "node/syncnode/reading.py"
-HIDDEN = "node/syncnode/hidden.py"
+NODE_READING = "node/syncnode/store/reading.py"
+HIDDEN = "node/syncnode/store/hidden.py"
 UNIQUENESS = "protocol/syncproto/uniqueness.py"
-CLASHES = "node/syncnode/clashes.py"
-LADDER = "node/syncnode/ladder.py"
+CLASHES = "node/syncnode/apply/clashes.py"
+LADDER = "node/syncnode/apply/ladder.py"
 POSTGRESQL = "node/syncnode/dialects/postgresql.py"
 
 DIRECTIONS = "protocol/syncproto/directions.py"
 
 SEEDS = "tests/protocol/test_seeds.py::test_any_run_converges_and_loses_nothing"
-KEEPING = "node/syncnode/keeping.py"
+KEEPING = "node/syncnode/store/keeping.py"
 
 
 def of(file: str, test: str) -> str:
@@ -118,7 +118,7 @@ MUTANTS = (
         of("merge", "an_edit_that_gives_way_to_a_value_undoes_no_delete_that_saw_it"),
     ),
     Mutant(
-        "a comparison takes a uuid in capitals for another", "node/syncnode/contents.py",
+        "a comparison takes a uuid in capitals for another", "node/syncnode/comparing/contents.py",
         "return uuid_text(key) if key is not None else value", "return value",
         "tests/node/test_verifying.py::test_a_uuid_is_the_same_in_any_case_and_no_other_text_is",
     ),
@@ -537,24 +537,26 @@ MUTANTS = (
         "tests/node/test_deciding.py::test_a_third_write_that_had_seen_neither_decides_nothing",
     ),
     Mutant(
-        "deciding: an older value is taken over a newer one unasked", "node/syncnode/taking.py",
+        "deciding: an older value is taken over a newer one unasked",
+        "node/syncnode/apply/taking.py",
         "if rewritten and not force:", "if False:",
         "tests/node/test_deciding.py"
         "::test_a_value_that_was_written_again_since_is_overwritten_by_force_only",
     ),
     Mutant(
-        "deciding: a row is deleted under those that refer to it", "node/syncnode/taking.py",
+        "deciding: a row is deleted under those that refer to it", "node/syncnode/apply/taking.py",
         "if named or self.referrers.refers(tx, table, pk):", "if False:",
         "tests/node/test_deciding.py::test_taking_a_lost_delete_deletes_unless_rows_refer",
     ),
     Mutant(
-        "deciding: a row that was dismissed once never counts again", "node/syncnode/dismissals.py",
+        "deciding: a row that was dismissed once never counts again",
+        "node/syncnode/store/dismissals.py",
         "d.tbl=r.tbl AND d.row_key=r.row_key AND d.since_ms=r.since_ms", "d.row_key=r.row_key",
         "tests/node/test_deciding.py::test_a_dismissed_row_is_written_when_its_obstacle_goes"
         "_and_counts_when_parked_anew",
     ),
     Mutant(
-        "hooks: what changed while it was told is forgotten", "node/syncnode/hook_queue.py",
+        "hooks: what changed while it was told is forgotten", "node/syncnode/hooks/queue.py",
         "AND row_key={m} AND lsn={m}", "AND row_key={m} AND {m}>0",
         "tests/node/test_hooks.py::test_a_row_that_changes_while_it_is_told_is_told_again",
     ),
@@ -615,12 +617,12 @@ MUTANTS = (
     ),
     Mutant(
         "verify: what the table shows counts, not what is replicated (A6)",
-        "node/syncnode/contents.py",
+        "node/syncnode/comparing/contents.py",
         "sorted({*KEPT, HELD})", "sorted({HELD})",
         "tests/node/test_verifying.py::test_renamed_rows_are_compared_by_what_is_replicated",
     ),
     Mutant(
-        "verify: rows held for others count", "node/syncnode/contents.py",
+        "verify: rows held for others count", "node/syncnode/comparing/contents.py",
         "sorted({*KEPT, HELD})", "sorted(KEPT)",
         "tests/node/test_verifying.py::test_deleted_rows_that_others_hold_do_not_count",
     ),
@@ -633,22 +635,23 @@ MUTANTS = (
         "test_what_was_not_exchanged_yet_is_on_the_way_and_not_different",
     ),
     Mutant(
-        "verify: rows written while one looks are a fault", "node/syncnode/uncaptured.py",
+        "verify: rows written while one looks are a fault", "node/syncnode/capture/uncaptured.py",
         "            found[name].confirm(one)\n", "            pass\n",
         "tests/node/test_verifying.py::test_rows_written_while_one_looks_are_no_fault",
     ),
     Mutant(
-        "verify: the second row of one uuid is a fault", "node/syncnode/uncaptured.py",
+        "verify: the second row of one uuid is a fault", "node/syncnode/capture/uncaptured.py",
         "if key not in doubles and", "if",
         "tests/node/test_verifying.py::test_two_rows_of_one_uuid_are_no_fault",
     ),
     Mutant(
-        "verify: a row that vanished leaves no dots to delete", "node/syncnode/uncaptured.py",
+        "verify: a row that vanished leaves no dots to delete",
+        "node/syncnode/capture/uncaptured.py",
         "{name: Cell(stamp, None) for name, stamp in stamps.items() if stamp is not None}", "{}",
         "tests/node/test_verifying.py::test_what_no_trigger_saw_is_found_and_made_a_change_of",
     ),
     Mutant(
-        "verify: a repair deletes nothing", "node/syncnode/repairing.py",
+        "verify: a repair deletes nothing", "node/syncnode/apply/repairing.py",
         "    if one.values is None:\n", "    if False:\n",
         "tests/node/test_verifying.py::test_rows_of_one_side_alone_are_repaired_too",
     ),
@@ -662,7 +665,7 @@ MUTANTS = (
         "test_without_an_invitation_that_holds_no_question_is_answered",
     ),
     Mutant(
-        "join: who proves an invitation may ask ten times", "node/syncnode/gateway.py",
+        "join: who proves an invitation may ask ten times", "node/syncnode/links/gateway.py",
         "        self._join_rate.forget(address)\n", "",
         "tests/node/test_gateway.py::test_who_proves_an_invitation_may_ask_as_often_as_it_takes",
     ),
@@ -674,25 +677,26 @@ MUTANTS = (
         "test_where_each_side_has_rows_of_its_own_somebody_is_asked",
     ),
     Mutant(
-        "init: a row may say that it was changed in the future", "node/syncnode/modified.py",
+        "init: a row may say that it was changed in the future",
+        "node/syncnode/capture/modified.py",
         "min(stated([values[place] for place in places]), latest)",
         "stated([values[place] for place in places])",
         "tests/node/test_modified.py::"
         "test_a_write_after_the_installation_wins_over_any_older_row",
     ),
     Mutant(
-        "init: rows bear no times of the application", "node/syncnode/modified.py",
+        "init: rows bear no times of the application", "node/syncnode/capture/modified.py",
         "    if not places:\n", "    if True:\n",
         "tests/node/test_modified.py::test_the_later_edit_stands_wherever_it_was_made",
     ),
     Mutant(
-        "presets: declared references hold nothing", "node/syncnode/references.py",
+        "presets: declared references hold nothing", "node/syncnode/store/references.py",
         "for inbound in _declared(schema) if schema is not None else ():", "for inbound in ():",
         "tests/node/test_presets.py::TestDeclaredReferences::"
         "test_hold_a_deleted_parent_that_only_they_refer_to[sqlite-sqlite]",
     ),
     Mutant(
-        "presets: 0 is a reference to nobody", "node/syncnode/writing.py",
+        "presets: 0 is a reference to nobody", "node/syncnode/apply/writing.py",
         "        if key is None or table.zeros.get(name) != key:\n", "        if True:\n",
         "tests/node/test_presets.py::TestDeclaredReferences::"
         "test_of_0_stay_0_where_no_row_has_that_number[sqlite-sqlite]",
@@ -769,7 +773,7 @@ MUTANTS = (
         kept("what_two_sites_wrote_apart_is_on_record_at_the_one_between_them"),
     ),
     Mutant(
-        "kept rows: what came due is forgotten", "node/syncnode/apply.py",
+        "kept rows: what came due is forgotten", "node/syncnode/apply/batches.py",
         "                self._keeper.take_due(number, key, row)\n", "",
         kept("a_value_from_the_future_waits_there_too_and_is_not_forgotten"),
     ),
@@ -809,7 +813,8 @@ MUTANTS = (
         "others_do",
     ),
     Mutant(
-        "schema: a deleter has not seen the column that is gone", "node/syncnode/dropped.py",
+        "schema: a deleter has not seen the column that is gone",
+        "node/syncnode/capture/dropped.py",
         "seen=union_seen(delete.seen, claimed)", "seen=delete.seen",
         "tests/node/test_migrations.py::test_a_delete_at_a_site_without_the_column_deletes_for_"
         "those_who_have_it",
@@ -822,18 +827,19 @@ MUTANTS = (
         "loses_nothing[engines0]",
     ),
     Mutant(
-        "join: a row keeps the reading that it had", "node/syncnode/adopting.py",
+        "join: a row keeps the reading that it had", "node/syncnode/comparing/adopting.py",
         "moves.add(line, Stamp(hlc, stamp.origin, stamp.seq))",
         "moves.add(line, Stamp(line.hlc, stamp.origin, stamp.seq))",
         "tests/node/test_adopting.py::test_times_that_the_rule_does_not_say_are_told",
     ),
     Mutant(
-        "join: stamps that were given up are claimed", "node/syncnode/adopting.py",
+        "join: stamps that were given up are claimed", "node/syncnode/comparing/adopting.py",
         'book.set(RENEWAL_DUE, "1")', "pass",
         "tests/node/test_adopting.py::test_a_copy_of_the_joining_site_that_comes_later_ends_equal",
     ),
     Mutant(
-        "join: rows are told that changed since they were compared", "node/syncnode/pages.py",
+        "join: rows are told that changed since they were compared",
+        "node/syncnode/comparing/pages.py",
         "line.lsn <= reading.lsn and line.cells is None", "line.cells is None",
         "tests/node/test_adopting.py::test_writes_on_both_sides_at_every_step_of_a_join",
     ),
@@ -850,12 +856,12 @@ MUTANTS = (
         "tests/node/test_adopting.py::test_a_site_that_is_killed_while_it_takes_over_ends_equal",
     ),
     Mutant(
-        "join: what is claimed next does not reach back", "node/syncnode/sidecar.py",
+        "join: what is claimed next does not reach back", "node/syncnode/store/sidecar.py",
         "1 if settings.get(ADOPTED) else loaded.lsn + 1", "loaded.lsn + 1",
         "tests/node/test_adopting.py::test_who_meets_the_site_before_the_inviter_gets_everything",
     ),
     Mutant(
-        "join: the rest lacks rows of which something is beside", "node/syncnode/table.py",
+        "join: the rest lacks rows of which something is beside", "node/syncnode/store/table.py",
         "(c.syncnode_cells IS NOT NULL OR EXISTS", "(c.syncnode_cells IS NOT NULL AND EXISTS",
         "tests/node/test_adopting.py::test_rows_that_are_the_same_and_not_plain_come_with_the_rest",
     ),

@@ -10,15 +10,15 @@ from joins import Inviting
 from mariadb_sites import maker, run, say
 from sites import Site, connect, make_site, one_network, same, settle, sync
 
-from syncnode import pages
-from syncnode.anchor import Anchor
-from syncnode.config import read_settings
-from syncnode.database import Database
-from syncnode.identity import Token, encode_token
+from syncnode.comparing import pages
+from syncnode.identity.anchor import Anchor
+from syncnode.identity.credentials import Token, encode_token
 from syncnode.machine import THIS_MACHINE
-from syncnode.new_config import new_settings
 from syncnode.operations import adopting, initialise_clone
 from syncnode.replica import DatabaseReplica
+from syncnode.settings.config import read_settings
+from syncnode.settings.new_config import new_settings
+from syncnode.store.database import Database
 from syncproto.clock import SKEW_MS_MAX, milliseconds
 from syncproto.directions import Directions
 from syncproto.errors import PeerUnreachableError
@@ -469,7 +469,7 @@ def test_a_table_that_does_not_line_up_is_sent_whole(make, monkeypatch):
     kigali, butaro = make("kigali", people(30)), make("butaro", people(30, local=100))
     honest = pages.page_told
     monkeypatch.setattr(
-        "syncnode.answers.page_told",
+        "syncnode.comparing.answers.page_told",
         lambda *given: honest(*given)._replace(check=bytes(16)),
     )
     inviting = Inviting(kigali)

@@ -7,15 +7,15 @@ from processes import ProcessSite, eventually
 from sites import Site, make_site, one_network, sync
 from wire import new_key
 
-from syncnode import anchor
-from syncnode.anchor import SHARED, Anchor
-from syncnode.config import read_settings
-from syncnode.identity import load_key, store_key
-from syncnode.new_config import kept_settings
+from syncnode.identity import anchor
+from syncnode.identity.anchor import SHARED, Anchor
+from syncnode.identity.credentials import load_key, store_key
+from syncnode.links.peers import Peer, put_peer, read_peers
 from syncnode.operations import forget, parked, status
 from syncnode.operations.removal import uninstall
 from syncnode.operations.site import initialise, open_replica
-from syncnode.peers import Peer, put_peer, read_peers
+from syncnode.settings.config import read_settings
+from syncnode.settings.new_config import kept_settings
 from syncproto.errors import ConfigError, StoreError
 
 SCHEMA = (

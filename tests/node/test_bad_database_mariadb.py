@@ -10,9 +10,9 @@ from mariadb_sites import another
 from servers import MariaDB
 from sites import make_site
 
-from syncnode.new_config import new_settings
 from syncnode.operations.removal import uninstall
 from syncnode.operations.site import initialise, open_replica
+from syncnode.settings.new_config import new_settings
 from syncproto.errors import StoreError, SyncError
 
 PERSON = (

@@ -14,13 +14,13 @@ from mariadb_sites import another
 from servers import PostgreSQL
 from sites import make_site
 
-from syncnode.database import Database
-from syncnode.new_config import new_settings
+from syncnode.links.watcher import Pulse, watch
 from syncnode.operations.removal import uninstall
 from syncnode.operations.site import initialise, open_replica
 from syncnode.schema.drift import drift
 from syncnode.serve_lock import TakenError, serve_lock
-from syncnode.watcher import Pulse, watch
+from syncnode.settings.new_config import new_settings
+from syncnode.store.database import Database
 from syncproto.errors import StoreError, SyncError
 
 PERSON = (
@@ -326,7 +326,7 @@ async def test_a_daemon_wakes_at_once_when_the_application_commits(
     """By NOTIFY: it would look of itself only after an hour."""
     settings = settings_of(tmp_path, postgresql.url(database))
     initialise(settings, dry_run=False, progress=lambda _: None)
-    monkeypatch.setattr("syncnode.watcher.polling_ms", lambda *_, **__: 3_600_000)
+    monkeypatch.setattr("syncnode.links.watcher.polling_ms", lambda *_, **__: 3_600_000)
     pulses: list[Pulse] = []
     awake = trio.Event()
 

@@ -19,9 +19,9 @@ from processes import ProcessSite, eventually
 from sites import Site, make_site, same, sync, two_sites
 from wire import serving
 
-from syncnode.client import PeerAddress, PeerClient
 from syncnode.dialects.sqlite import SqliteDialect
-from syncnode.identity import load_key
+from syncnode.identity.credentials import load_key
+from syncnode.links.client import PeerAddress, PeerClient
 from syncproto.errors import ExchangeInterruptedError, RefusedError, StoreError
 from syncproto.messages import PROTOCOL_VERSION
 

@@ -10,9 +10,9 @@ from servers import PostgreSQL
 
 from syncnode.capture import capture_ddl, changed_columns, drop_ddl, mask_count, trigger_names
 from syncnode.capture.postgresql import keyed_by_integer, parse_key
-from syncnode.database import Database
 from syncnode.schema.inspect import inspect
 from syncnode.schema.plan import SchemaPlan
+from syncnode.store.database import Database
 
 PERSON = (
     "CREATE TABLE person (id SERIAL PRIMARY KEY, uuid UUID NOT NULL UNIQUE, name VARCHAR(50),"

@@ -8,8 +8,8 @@ import pytest
 import trio
 from wire import HOST, free_port, new_key, serving
 
-from syncnode.client import REQUESTS_PER_PEER_MAX, PeerAddress, PeerClient
-from syncnode.gateway import Gateway
+from syncnode.links.client import REQUESTS_PER_PEER_MAX, PeerAddress, PeerClient
+from syncnode.links.gateway import Gateway
 from syncproto.errors import (
     ConfigError,
     ExchangeInterruptedError,

@@ -11,12 +11,12 @@ from processes import ProcessSite, eventually
 from servers import postgresql_programs
 from sites import Site, connect, same, settle, sync
 
-from syncnode.anchor import Anchor
-from syncnode.config import read_settings
-from syncnode.database import Database
-from syncnode.new_config import new_settings, write_settings
+from syncnode.identity.anchor import Anchor
 from syncnode.operations import conflicts, initialise, initialise_clone, log, parked, status
 from syncnode.replica import DatabaseReplica
+from syncnode.settings.config import read_settings
+from syncnode.settings.new_config import new_settings, write_settings
+from syncnode.store.database import Database
 from syncproto.errors import ConfigError, StoreError
 
 SCHEMA = (
@@ -253,7 +253,11 @@ def test_who_is_interrupted_runs_it_again(make, monkeypatch, step):
     def killed(*_: object) -> None:
         raise Killed
 
-    module = "syncnode.new_config" if step == "write_settings" else "syncnode.operations.cloning"
+    module = (
+        "syncnode.settings.new_config"
+        if step == "write_settings"
+        else "syncnode.operations.cloning"
+    )
     with monkeypatch.context() as patch:
         patch.setattr(f"{module}.{step}", killed)
         with pytest.raises(Killed):

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from syncnode.config import (
+from syncnode.identity.files import exposed
+from syncnode.settings.config import (
     Address,
     Limits,
     Settings,
@@ -14,10 +15,9 @@ from syncnode.config import (
     config_path,
     read_settings,
 )
-from syncnode.database_url import absolute_database, database_fault, without_password
-from syncnode.identity_files import exposed
-from syncnode.new_config import new_settings, write_settings
-from syncnode.topology import TableChoice
+from syncnode.settings.database_url import absolute_database, database_fault, without_password
+from syncnode.settings.new_config import new_settings, write_settings
+from syncnode.settings.topology import TableChoice
 from syncproto.errors import ConfigError
 
 LEAST = 'name = "kigali"\ndatabase = "sqlite:///site.db"\nkey = "k"\nanchor = "a"\n'

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy.engine import make_url
 
-from syncnode.database_url import server_of
+from syncnode.settings.database_url import server_of
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from mariadb_sites import ALL_PAIRS, maker, run, servers_of
 from processes import ProcessSite, eventually
 from sites import make_site, one_network, settle, sync
 
+from syncnode.links.peers import Peer, put_peer
 from syncnode.operations import (
     conflicts,
     dismiss_conflicts,
@@ -22,7 +23,6 @@ from syncnode.operations import (
     status,
     take,
 )
-from syncnode.peers import Peer, put_peer
 from syncproto.errors import ConfigError
 
 SCHEMA = (

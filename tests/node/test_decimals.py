@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sites import settle, two_sites
 
-from syncnode.decimals import decimals, plain_text, with_decimals
+from syncnode.store.decimals import decimals, plain_text, with_decimals
 
 LONG = "12345678901234567890123456789.25"
 

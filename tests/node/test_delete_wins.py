@@ -12,7 +12,7 @@ from sites import Site, settle, sync
 from syncnode.operations import conflicts
 from syncnode.operations.deciding import take
 from syncnode.schema.plan import DeleteRule
-from syncnode.sidecar import Sidecar
+from syncnode.store.sidecar import Sidecar
 from syncproto.row import Stamp
 
 Engines = tuple[str, ...]

@@ -8,11 +8,11 @@ from processes import ProcessSite, eventually
 from servers import MariaDB
 from sites import make_site
 
-from syncnode.config import read_settings
 from syncnode.operations import status
 from syncnode.operations.site import fault_of, initialise, open_replica
 from syncnode.schema.drift import drift
-from syncnode.topology import TableChoice
+from syncnode.settings.config import read_settings
+from syncnode.settings.topology import TableChoice
 from syncproto.errors import ConfigError, StoreError
 
 RENAME = "ALTER TABLE patient RENAME COLUMN village TO place"

@@ -6,7 +6,7 @@ import pytest
 import trio
 from linked import KEYS, START_MS, TABLE, Site
 
-from syncnode.exchange import decoded, encoded
+from syncnode.links.exchange import decoded, encoded
 from syncnode.replica import EncodedChunk
 from syncproto.codec import encode_chunk
 from syncproto.errors import (

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from sites import Site, make_site, one_network, settle, sync
 
-from syncnode.config import read_settings
-from syncnode.filters import Filters
+from syncnode.apply.filters import Filters
 from syncnode.operations import initialise, status
 from syncnode.operations.site import open_replica
+from syncnode.settings.config import read_settings
 from syncproto.errors import ConfigError
 
 SCHEMA = (
@@ -21,7 +21,7 @@ SCHEMA = (
 )
 ANN, BEN = (f"0a8e1a54-1111-4222-8333-{number:012}" for number in (1, 2))
 MODULE = """
-from syncnode.filters import Refused
+from syncnode.apply.filters import Refused
 
 def without_phone(row):
     return {"phone": None}

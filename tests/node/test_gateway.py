@@ -5,8 +5,8 @@ import logging
 import pytest
 from wire import new_key
 
-from syncnode.gateway import JOIN_BODY_BYTES_MAX, JOINS_PER_WINDOW_MAX, Gateway
-from syncnode.identity import NO_SESSION, WINDOW_WIDTH, signed_headers
+from syncnode.identity.credentials import NO_SESSION, WINDOW_WIDTH, signed_headers
+from syncnode.links.gateway import JOIN_BODY_BYTES_MAX, JOINS_PER_WINDOW_MAX, Gateway
 from syncproto.errors import (
     ForkError,
     IncompatiblePeerError,

@@ -4,7 +4,7 @@ import pytest
 import trio
 from linked import Site
 
-from syncnode.gossip import Gossip
+from syncnode.links.gossip import Gossip
 from syncproto.backoff import LAST_MS
 
 

@@ -18,14 +18,14 @@ from processes import ProcessSite, eventually
 from sites import settle, sync
 from trio.testing import MockClock
 
-from syncnode import hook_queue
-from syncnode.config import read_settings
-from syncnode.hook_calls import call
-from syncnode.hook_queue import done_with, next_batch, note_applied, put_state, read_states
-from syncnode.hook_settings import Hook, check_hooks
-from syncnode.hooks import HookRunner
+from syncnode.hooks import queue as hook_queue
+from syncnode.hooks.calls import call
+from syncnode.hooks.queue import done_with, next_batch, note_applied, put_state, read_states
+from syncnode.hooks.telling import HookRunner
 from syncnode.machine import Machine
 from syncnode.operations import initialise, status
+from syncnode.settings.config import read_settings
+from syncnode.settings.hook_settings import Hook, check_hooks
 from syncproto.errors import ConfigError
 
 SCHEMA = (

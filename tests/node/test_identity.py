@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wire import new_key
 
-from syncnode.identity import (
+from syncnode.identity.credentials import (
     COUNTER_MAX,
     WINDOW_WIDTH,
     CounterWindow,

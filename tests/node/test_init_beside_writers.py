@@ -11,10 +11,10 @@ import pytest
 from mariadb_sites import Maker, maker, say, servers_of
 from sites import Site, connect, settle
 
-from syncnode.baseline import PlainRows
-from syncnode.database import Transaction
+from syncnode.capture.baseline import PlainRows
 from syncnode.machine import THIS_MACHINE
 from syncnode.operations import site as site_module
+from syncnode.store.database import Transaction
 
 SCHEMA = (
     "CREATE TABLE person (id INTEGER PRIMARY KEY {auto}, uuid CHAR(38) NOT NULL UNIQUE, "
@@ -90,7 +90,7 @@ def shown(connection: Any) -> list[list[tuple[Any, ...]]]:
 
 def after_the_first_step(monkeypatch: pytest.MonkeyPatch, act: Callable[[Any], object]) -> None:
     """`act` with the seal when the first rows have got their clocks, in its transaction."""
-    monkeypatch.setattr("syncnode.seal.BASELINE_ROWS", 10)
+    monkeypatch.setattr("syncnode.capture.seal.BASELINE_ROWS", 10)
     seal, seen = PlainRows.seal, list[int]()
 
     def watched(self: PlainRows, tx: Any, *rest: Any) -> Any:

@@ -17,8 +17,8 @@ from sites import connect
 from tables import dialect_of
 
 from syncnode.__main__ import main
-from syncnode.config import read_settings
 from syncnode.operations.site import open_replica
+from syncnode.settings.config import read_settings
 
 SCHEMA = {
     "sqlite": (
@@ -40,8 +40,8 @@ SCHEMA = {
 }
 KILLED = """
 import os, signal, sys
-import syncnode.anchor, syncnode.database, syncnode.identity, syncnode.new_config
-import syncnode.operations.site
+import syncnode.identity.anchor, syncnode.identity.credentials
+import syncnode.operations.site, syncnode.settings.new_config, syncnode.store.database
 from syncnode.__main__ import main
 
 def end(*_, **__):
@@ -77,10 +77,10 @@ SITE = "syncnode.operations.site"
 STEPS = (
     f"before {SITE}._fill 1",
     f"after {SITE}._fill 1",  # in its transaction
-    "before syncnode.identity.store_key 1",
-    "after syncnode.identity.store_key 1",
-    "after anchor.Anchor.begin 1",
-    "after syncnode.new_config.write_settings 1",
+    "before syncnode.identity.credentials.store_key 1",
+    "after syncnode.identity.credentials.store_key 1",
+    "after identity.anchor.Anchor.begin 1",
+    "after syncnode.settings.new_config.write_settings 1",
 )
 STATEMENTS = (2, 15, 24, 29)  # the first drops what cannot be there; 30 in all
 
@@ -193,7 +193,7 @@ def test_an_init_that_was_killed_while_it_made_tables_and_triggers_is_run_again(
     mariadb_place, statement
 ):
     place = mariadb_place
-    place.killed(f"statement database.Transaction.script {statement}", *place.init)
+    place.killed(f"statement store.database.Transaction.script {statement}", *place.init)
     assert place.schema() != place.before, "it was killed half-way"
     assert "what it left is gone" in place.typed(*place.init)
     place.check_site()
@@ -202,7 +202,7 @@ def test_an_init_that_was_killed_while_it_made_tables_and_triggers_is_run_again(
 @pytest.mark.parametrize("statement", [2, 24])
 def test_an_init_that_was_killed_is_taken_back_without_settings(mariadb_place, statement):
     place = mariadb_place
-    place.killed(f"statement database.Transaction.script {statement}", *place.init)
+    place.killed(f"statement store.database.Transaction.script {statement}", *place.init)
     assert not place.config.exists()
     said = place.typed("uninstall", "--database", place.url)
     assert "removed" in said
@@ -217,7 +217,7 @@ def test_an_uninstall_that_was_killed_is_run_again(mariadb_place, statement):
     place = mariadb_place
     place.typed(*place.init)
     uninstall = ("uninstall", "--config", str(place.config))
-    place.killed(f"statement database.Transaction.script {statement}", *uninstall)
+    place.killed(f"statement store.database.Transaction.script {statement}", *uninstall)
     place.typed("status", "--config", str(place.config), status=1)
     place.typed(*uninstall)
     assert place.schema() == place.before
@@ -227,7 +227,7 @@ def test_an_uninstall_that_was_killed_may_be_followed_by_init(mariadb_place):
     place = mariadb_place
     place.typed(*place.init)
     place.killed(
-        "statement database.Transaction.script 8", "uninstall", "--config", str(place.config)
+        "statement store.database.Transaction.script 8", "uninstall", "--config", str(place.config)
     )
     place.typed(*place.init)
     place.check_site()

@@ -8,11 +8,11 @@ from mariadb_sites import run
 from processes import ProcessSite, eventually
 from sites import Site, make_site, one_network, settle, sync
 
-from syncnode.config import read_settings
-from syncnode.keeping import count_kept
 from syncnode.operations import status
 from syncnode.operations.following import follow
 from syncnode.operations.site import initialise, open_replica
+from syncnode.settings.config import read_settings
+from syncnode.store.keeping import count_kept
 from syncproto.directions import EVERY_WAY
 
 U1, U2, U3 = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "123")

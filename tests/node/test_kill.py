@@ -23,8 +23,8 @@ from servers import MariaDB, PostgreSQL
 from sites import Site, connect
 from tables import dialect_of
 
-from syncnode.config import read_settings
 from syncnode.operations.site import open_replica
+from syncnode.settings.config import read_settings
 
 PHASES = ("seal", "send", "apply")
 KILLS = 10  # in each phase

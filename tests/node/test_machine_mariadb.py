@@ -18,8 +18,8 @@ from mariadb_sites import say
 from servers import MariaDB
 from sites import make_site
 
-from syncnode.database import Database
 from syncnode.replica import DatabaseReplica
+from syncnode.store.database import Database
 from syncproto.identity import Origin, RowKey
 from syncproto.keys import uuid_text
 from syncproto.row import Reference, Value

@@ -6,8 +6,8 @@ import pytest
 from sites import make_site, one_network, settle
 from wire import new_key
 
-from syncnode.config import Address
-from syncnode.identity import decode_token, encode_token, load_key
+from syncnode.identity.credentials import decode_token, encode_token, load_key
+from syncnode.links.peers import read_peers
 from syncnode.machine import THIS_MACHINE, Machine
 from syncnode.operations import foretelling, membership
 from syncnode.operations.membership import (
@@ -17,7 +17,7 @@ from syncnode.operations.membership import (
     join,
     join_by,
 )
-from syncnode.peers import read_peers
+from syncnode.settings.config import Address
 from syncproto.errors import (
     ConfigError,
     IncompatiblePeerError,

@@ -14,9 +14,9 @@ import pytest
 from mariadb_sites import run
 from sites import Site, make_site, one_network, sync
 
-from syncnode.config import read_settings
-from syncnode.keeping import count_kept
 from syncnode.operations.following import follow
+from syncnode.settings.config import read_settings
+from syncnode.store.keeping import count_kept
 
 SITES = 4
 SCHEMA = (

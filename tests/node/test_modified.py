@@ -6,7 +6,7 @@ import pytest
 from mariadb_sites import maker, say, servers_of
 from sites import make_site, one_network, same, settle, sync
 
-from syncnode.modified import milliseconds_of, stamper
+from syncnode.capture.modified import milliseconds_of, stamper
 from syncnode.operations import conflicts
 from syncnode.schema.plan import MODIFIED, ColumnPlan, TablePlan
 from syncproto.clock import BASELINE_HLC, hlc_at

@@ -14,10 +14,10 @@ from mariadb_sites import Maker, details, maker, run
 from servers import MariaDB
 from sites import Site, settle, sync
 
-from syncnode.config import Settings
-from syncnode.new_config import new_settings
 from syncnode.operations.removal import uninstall
 from syncnode.operations.site import initialise
+from syncnode.settings.config import Settings
+from syncnode.settings.new_config import new_settings
 
 KEYS = {
     "person": "person_id",

@@ -5,7 +5,7 @@ from mariadb_sites import maker
 from openmrs_sites import openmrs_site
 from sites import one_network, settle
 
-from syncnode.answers import Answers
+from syncnode.comparing.answers import Answers
 from syncnode.operations.verifying import Verifying, check
 
 

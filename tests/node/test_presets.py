@@ -13,7 +13,7 @@ from registry import BEYOND, PRESET, SCHEMA, uuid
 from sites import Site, settle, sync
 from walked import differences, walked
 
-from syncnode.answers import Answers
+from syncnode.comparing.answers import Answers
 from syncnode.operations.verifying import Verifying, check
 
 Engines = tuple[str, str]

@@ -18,7 +18,7 @@ import pytest
 from mariadb_sites import Maker, another, maker, run, say, servers_of
 from sites import Site, settle, sync
 
-from syncnode.database import Transaction
+from syncnode.store.database import Transaction
 from syncproto.errors import StoreError
 
 SCHEMA = (

@@ -8,10 +8,10 @@ import pytest
 from mariadb_sites import Maker, maker, run, servers_of
 from sites import Site, make_site, one_network, settle, sync
 
-from syncnode.config import read_settings
 from syncnode.operations import status
 from syncnode.operations.following import follow
 from syncnode.operations.site import initialise, open_replica
+from syncnode.settings.config import read_settings
 from syncproto.errors import ConfigError, StoreError
 
 U1, U2, U3 = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "123")

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from processes import ProcessSite
 
-from syncnode.renewals import (
+from syncnode.identity.renewals import (
     KEPT,
     LEAPS_FRESH_MS,
     MOVED,

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from sites import Site, make_site, one_network, same, settle, sync, two_sites
 
+from syncnode.links.peers import Peer, put_peer
 from syncnode.operations.site import open_replica
-from syncnode.peers import Peer, put_peer
 from syncproto.errors import StoreError
 
 UUIDS = [f"{digit * 8}-{digit * 4}-4{digit * 3}-8{digit * 3}-{digit * 12}" for digit in "123456789"]

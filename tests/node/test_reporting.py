@@ -10,10 +10,10 @@ import pytest
 from sites import make_site, one_network, set_rule, sync
 
 from syncnode.capture import trigger_names
-from syncnode.identity_files import anchor_fault, key_fault
+from syncnode.identity.files import anchor_fault, key_fault
+from syncnode.links.peers import Contact, Peer, put_contacts, put_peer
 from syncnode.operations import conflicts, log, parked, peers, reporting, status
 from syncnode.operations.running import not_shown
-from syncnode.peers import Contact, Peer, put_contacts, put_peer
 from syncnode.serve_lock import serve_lock
 from syncnode.texts import skew_text, utc_text, value_text
 from syncproto.identity import RowKey, site_text

@@ -8,14 +8,14 @@ import pytest
 from registry import PRESET, SCHEMA
 from sqlalchemy import create_engine
 
-from syncnode.config import read_settings
 from syncnode.schema.inspect import inspect
 from syncnode.schema.plan import Conditional, Excluded, SchemaPlan
 from syncnode.schema.rule_files import PRESETS, read_preset, shipped
 from syncnode.schema.rules import Layer
 from syncnode.schema.suspicion import proposal
 from syncnode.schema.text import plan_text
-from syncnode.topology import read_topology
+from syncnode.settings.config import read_settings
+from syncnode.settings.topology import read_topology
 from syncproto.errors import ConfigError
 
 Planned = Callable[..., SchemaPlan]

@@ -7,8 +7,8 @@ import trio
 import trio.testing
 from wire import HOST, connect, connect_tls, new_key, read_to_end, serving, spoken
 
-from syncnode.connection import Connection
-from syncnode.server import serve, serve_stream
+from syncnode.links.connection import Connection
+from syncnode.links.server import serve, serve_stream
 from syncproto.errors import ConfigError
 
 GET = b"GET /hello HTTP/1.1\r\nhost: x\r\n\r\n"

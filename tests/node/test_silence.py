@@ -11,13 +11,13 @@ import trio
 from processes import INTERRUPTED, ProcessSite
 from wire import serving
 
-from syncnode.identity import load_key
+from syncnode.identity.credentials import load_key
 
 # The bounds, shortened: as they are shipped a test would take half a minute.
 SHORT = """
 import sys
-import syncnode.client, syncnode.operations.running
-syncnode.client.CONNECT_S_MAX = float(sys.argv[1])
+import syncnode.links.client, syncnode.operations.running
+syncnode.links.client.CONNECT_S_MAX = float(sys.argv[1])
 syncnode.operations.running.SYNC_ANSWER_S_MAX = float(sys.argv[1])
 from syncnode.__main__ import main
 sys.exit(main(sys.argv[2:]))

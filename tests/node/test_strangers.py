@@ -9,7 +9,7 @@ from mariadb_sites import Maker, details, maker, servers_of
 from sites import settle
 from strangers import stranger
 
-from syncnode.answers import Answers
+from syncnode.comparing.answers import Answers
 from syncnode.operations.verifying import Verifying, check
 from syncnode.schema.suspicion import proposal
 

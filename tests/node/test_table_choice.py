@@ -13,12 +13,12 @@ from sites import Site, settle
 from walked import differences, walked
 
 from syncnode.__main__ import main
-from syncnode.config import read_settings
 from syncnode.operations import tables
 from syncnode.operations.reporting import status
 from syncnode.operations.tables import disable_tables, enable_tables, list_tables
-from syncnode.remains import existing_triggers
-from syncnode.topology import TableChoice
+from syncnode.settings.config import read_settings
+from syncnode.settings.topology import TableChoice
+from syncnode.store.remains import existing_triggers
 from syncproto.errors import ConfigError
 
 Engines = tuple[str, str]

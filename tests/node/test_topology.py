@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncnode.toml_lines import line_of, lines_by_path
-from syncnode.topology import SiteEntry, TableChoice, Topology, read_topology
+from syncnode.settings.toml_lines import line_of, lines_by_path
+from syncnode.settings.topology import SiteEntry, TableChoice, Topology, read_topology
 from syncproto.errors import ConfigError
 
 

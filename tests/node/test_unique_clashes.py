@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from sites import Site, make_site, one_network, set_rule, settle, sync
 
-from syncnode.clashes import Clashes
+from syncnode.apply.clashes import Clashes
 from syncnode.operations.reporting import status
 from syncnode.schema.plan import UniqueRule
 from syncproto.identity import RowKey

@@ -10,7 +10,7 @@ from mariadb_sites import POSTGRESQL_PAIRS, Maker, another, details, maker, run,
 from servers import PostgreSQL
 from sites import Site, make_site, one_network, settle, sync
 
-from syncnode.contents import Contents
+from syncnode.comparing.contents import Contents
 
 ALICE, BOB, CAROL, DAVE = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "abcd")
 Engines = tuple[str, ...]

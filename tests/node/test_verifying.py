@@ -8,12 +8,12 @@ from mariadb_sites import maker, run, servers_of
 from processes import ProcessSite
 from sites import make_site, one_network, sync
 
-from syncnode.answers import Answers
-from syncnode.contents import Contents
+from syncnode.apply.repairing import read_repairs
+from syncnode.capture.uncaptured import unseen
+from syncnode.comparing.answers import Answers
+from syncnode.comparing.contents import Contents
 from syncnode.operations.following import follow
 from syncnode.operations.verifying import Verifying, check
-from syncnode.repairing import read_repairs
-from syncnode.uncaptured import unseen
 from syncproto.errors import (
     LimitExceededError,
     MalformedMessageError,

@@ -33,7 +33,7 @@ from syncnode.schema.plan import ColumnPlan, ForeignKey, SchemaPlan, TablePlan
 from syncproto.errors import StoreError
 
 if TYPE_CHECKING:
-    from syncnode.database import Transaction
+    from syncnode.store.database import Transaction
 
 # Of the statement's start, so that the rows of one statement have one time.
 NOW_MS = "floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeAlias
 from syncnode.cli.terminal import printable
 
 if TYPE_CHECKING:  # the settings are not needed to print the help
-    from syncnode.config import Settings
+    from syncnode.settings.config import Settings
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
@@ -39,6 +39,6 @@ def add_json(command: argparse.ArgumentParser) -> None:
 
 def settings_of(arguments: argparse.Namespace) -> "Settings":
     """The settings that the command line names."""
-    from syncnode.config import config_path, read_settings
+    from syncnode.settings.config import config_path, read_settings
 
     return read_settings(config_path(arguments.config))

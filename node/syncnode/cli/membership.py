@@ -53,7 +53,7 @@ def add_commands(commands: Commands) -> None:
 
 
 def _invite(arguments: argparse.Namespace) -> int:
-    from syncnode.topology import name_fault, url_fault
+    from syncnode.settings.topology import name_fault, url_fault
     from syncproto.errors import UsageError
 
     if fault := name_fault(arguments.name):

@@ -74,8 +74,8 @@ def add_commands(commands: Commands) -> None:
 
 
 def _init(arguments: argparse.Namespace) -> int:
-    from syncnode import new_config
-    from syncnode.config import config_path
+    from syncnode.settings import new_config
+    from syncnode.settings.config import config_path
 
     path = config_path(arguments.config)
     if arguments.propose and arguments.name is None and not path.exists():
@@ -125,7 +125,11 @@ def _init(arguments: argparse.Namespace) -> int:
 def _uninstall(arguments: argparse.Namespace) -> int:
     report: UninstallReport
     if arguments.database:
-        from syncnode.database_url import absolute_database, database_fault, without_password
+        from syncnode.settings.database_url import (
+            absolute_database,
+            database_fault,
+            without_password,
+        )
         from syncproto.errors import UsageError
 
         if fault := database_fault(arguments.database):

@@ -8,7 +8,7 @@ from syncnode.cli.arguments import Commands, add_command, add_json, settings_of
 from syncnode.cli.terminal import EXIT_DONE, EXIT_NOT_DONE, counted, json_result, notice, result
 
 if TYPE_CHECKING:
-    from syncnode.topology import Topology
+    from syncnode.settings.topology import Topology
 
 
 def add_commands(commands: Commands) -> None:
@@ -45,7 +45,7 @@ def _topology(arguments: argparse.Namespace) -> "Topology":
     Raises:
         ConfigError: There is none, or it is broken.
     """
-    from syncnode.topology import read_topology
+    from syncnode.settings.topology import read_topology
     from syncproto.errors import ConfigError
 
     if arguments.file is not None:
@@ -61,7 +61,7 @@ def _topology(arguments: argparse.Namespace) -> "Topology":
 
 def _check(arguments: argparse.Namespace) -> int:
     topology = _topology(arguments)
-    from syncnode.topology_check import check, links
+    from syncnode.settings.topology_check import check, links
 
     found = check(topology)
     if arguments.json:
@@ -78,7 +78,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _draw(arguments: argparse.Namespace) -> int:
     topology = _topology(arguments)
-    from syncnode import topology_drawing
+    from syncnode.settings import topology_drawing
 
     if not topology.sites_by_name:
         notice("the topology declares no sites yet")

@@ -11,8 +11,8 @@ from syncproto.errors import StoreError
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
-    from syncnode.database import Transaction
     from syncnode.schema.plan import ColumnPlan, TablePlan
+    from syncnode.store.database import Transaction
 
 
 class Mode(enum.Enum):

@@ -11,7 +11,6 @@ import pymysql.converters
 import pymysql.cursors
 from pymysql.constants import CLIENT, FIELD_TYPE, SERVER_STATUS
 
-from syncnode.database_url import server_of
 from syncnode.dialects.base import (
     EngineError,
     LockStatements,
@@ -24,13 +23,14 @@ from syncnode.dialects.bulk import BULK_ROWS_MIN, values_texts
 from syncnode.dialects.exact import kind_of, shortest_single, six_digits
 from syncnode.dialects.names import quote_mysql
 from syncnode.dialects.plain import mysql_plain
+from syncnode.settings.database_url import server_of
 from syncproto.errors import StoreError
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
-    from syncnode.database import Transaction
     from syncnode.schema.plan import ColumnPlan, TablePlan
+    from syncnode.store.database import Transaction
 
 LOCK_WAIT_S = 1.0  # for a row that the application has locked; then all is undone and waits
 LOCK_POLL_S = 0.02  # a clerk who commits at once is noticed at once; each poll is a round trip

@@ -16,7 +16,6 @@ from psycopg.pq import TransactionStatus
 from psycopg.types.numeric import Int8Dumper
 from psycopg.types.string import TextLoader
 
-from syncnode.database_url import server_of
 from syncnode.dialects.base import LOCAL_NUMBER, LockStatements, Mode, insert_sql
 from syncnode.dialects.bulk import BULK_ROWS_MIN, copy_texts
 from syncnode.dialects.names import quote_postgresql
@@ -29,13 +28,14 @@ from syncnode.dialects.postgresql_values import (
     is_odd,
     to_wire,
 )
+from syncnode.settings.database_url import server_of
 from syncproto.errors import StoreError
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
-    from syncnode.database import Transaction
     from syncnode.schema.plan import ColumnPlan, TablePlan
+    from syncnode.store.database import Transaction
 
 VERSION_MIN = 130_000
 LOCK_WAIT_S = 1.0  # for a row that the application has locked; then all is undone and waits

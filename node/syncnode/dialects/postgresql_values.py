@@ -24,9 +24,9 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from syncnode.decimals import decimals
 from syncnode.dialects.base import Unfit, check_sound
 from syncnode.dialects.exact import kind_of, shortest_single, six_digits
+from syncnode.store.decimals import decimals
 
 if TYPE_CHECKING:
     from syncnode.schema.plan import ColumnPlan, TablePlan

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
-from syncnode.decimals import with_decimals
 from syncnode.dialects.base import (
     DAMAGED,
     EngineError,
@@ -19,13 +18,14 @@ from syncnode.dialects.base import (
     marked,
 )
 from syncnode.dialects.names import quote_sqlite
+from syncnode.store.decimals import with_decimals
 from syncproto.errors import StoreError
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
-    from syncnode.database import Transaction
     from syncnode.schema.plan import ColumnPlan, TablePlan
+    from syncnode.store.database import Transaction
 
 BUSY_MS = 5_000  # how long to wait for the application's own writing transaction
 CACHE_KIB = 16_384  # measured: below this, large batches spill; above, memory grows for nothing

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from syncnode.adopting import OwnRows, may_adopt, own_rows, page_bounds, take_over
+from syncnode.comparing.adopting import OwnRows, may_adopt, own_rows, page_bounds, take_over
+from syncnode.comparing.pages import columns_of
 from syncnode.operations.comparing import Asking
-from syncnode.pages import columns_of
 from syncproto.codec import decode_chunk
 from syncproto.comparing import Comparison, TableDifference, wanted_in_parts
 from syncproto.delta import Chunk
@@ -32,10 +32,10 @@ from syncproto.questions import (
 )
 
 if TYPE_CHECKING:
-    from syncnode.contents import Progress
-    from syncnode.database import Transaction
+    from syncnode.comparing.contents import Progress
     from syncnode.replica import DatabaseReplica
-    from syncnode.table import Table
+    from syncnode.store.database import Transaction
+    from syncnode.store.table import Table
 
 SAME_ROWS_MIN = 8  # of a table: a page costs what so many rows cost
 PAGE_ROWS = 20_000  # of a page, about

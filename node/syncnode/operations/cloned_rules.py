@@ -16,7 +16,7 @@ from syncnode.schema.rules import SETTING as RULES
 from syncnode.schema.rules import digest
 
 if TYPE_CHECKING:
-    from syncnode.config import Settings
+    from syncnode.settings.config import Settings
 
 PRESET = "preset"
 """The setting with the name of the preset by which a site was made, of those that come with

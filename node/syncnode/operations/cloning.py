@@ -15,29 +15,29 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from syncnode.anchor import Anchor
 from syncnode.capture import trigger_names
-from syncnode.database import Database, Transaction
-from syncnode.home import HOME, anchor_at_home, home_text
-from syncnode.identity import load_key, new_key, store_key
+from syncnode.identity.anchor import Anchor
+from syncnode.identity.credentials import load_key, new_key, store_key
+from syncnode.identity.home import HOME, anchor_at_home, home_text
+from syncnode.identity.renewals import SETTING as RENEWALS
+from syncnode.links.peers import read_peers
+from syncnode.links.site_names import KNOWN
 from syncnode.operations.cloned_rules import as_original, beside, lacking
 from syncnode.operations.site import capture_of, check_schema
-from syncnode.peers import read_peers
-from syncnode.remains import Remains, existing_triggers, finish, remains
-from syncnode.renewals import SETTING as RENEWALS
 from syncnode.reports import InitReport
 from syncnode.schema.drift import CLONED, unheeded
 from syncnode.schema.plan import SchemaPlan
 from syncnode.schema.text import plan_text
 from syncnode.serve_lock import alone
-from syncnode.sidecar import Sidecar, load_plan
-from syncnode.site_names import KNOWN
+from syncnode.store.database import Database, Transaction
+from syncnode.store.remains import Remains, existing_triggers, finish, remains
+from syncnode.store.sidecar import Sidecar, load_plan
 from syncproto.errors import ConfigError, StoreError
 from syncproto.identity import Origin, SiteId, site_text
 
 if TYPE_CHECKING:
-    from syncnode.config import Settings
-    from syncnode.identity import SiteKey
+    from syncnode.identity.credentials import SiteKey
+    from syncnode.settings.config import Settings
 
 Progress = Callable[[str], None]
 
@@ -266,8 +266,8 @@ def _settled(
     database: Database, settings: "Settings", copy: _Copy, key: "SiteKey", instead: bool
 ) -> SiteId:
     """First the database, by which an interrupted `init` is known; then files; the end last."""
-    from syncnode.new_config import write_settings
     from syncnode.operations.site import put_aside
+    from syncnode.settings.new_config import write_settings
 
     settings.path.parent.mkdir(parents=True, exist_ok=True)
     with database.write() as tx:

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from syncnode.answers import states
-from syncnode.contents import Contents, Progress
+from syncnode.comparing.answers import states
+from syncnode.comparing.contents import Contents, Progress
 from syncnode.reports import NearPairs, RowDifference, TableComparison
-from syncnode.row_names import row_name
 from syncnode.schema.plan import SchemaPlan, TablePlan
-from syncnode.sidecar import Sidecar
+from syncnode.store.row_names import row_name
+from syncnode.store.sidecar import Sidecar
 from syncnode.texts import key_text, value_text
 from syncproto.codec import decode_chunk
 from syncproto.comparing import Comparison, TableDifference, wanted_in_parts

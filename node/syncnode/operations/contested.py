@@ -4,21 +4,21 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from syncnode.clash_report import MARKED, MERGED_INTO, WAITING, ClashReport
-from syncnode.database import Database
-from syncnode.hidden import ALTERED, MERGED, PARKED
 from syncnode.operations.records import parked_name
-from syncnode.rivals import PRIMARY, Rivals
-from syncnode.row_names import RowNames
+from syncnode.operations.rivals import PRIMARY, Rivals
 from syncnode.schema.plan import UniqueKey
-from syncnode.sidecar import Sidecar, load_plan
+from syncnode.store.database import Database
+from syncnode.store.hidden import ALTERED, MERGED, PARKED
+from syncnode.store.row_names import RowNames
+from syncnode.store.sidecar import Sidecar, load_plan
 from syncnode.texts import key_text, utc_text, value_text
 from syncproto.codec import decode_row
 from syncproto.identity import RowKey
 from syncproto.row import Reference, Row
 
 if TYPE_CHECKING:
-    from syncnode.config import Settings
-    from syncnode.table import Table
+    from syncnode.settings.config import Settings
+    from syncnode.store.table import Table
 
 CLASHED = (
     f"(place='{MERGED}' OR (place='{ALTERED}' AND reason IN ('unique clash', 'held')) "

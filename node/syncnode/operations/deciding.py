@@ -4,19 +4,19 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from syncnode.database import Database, Transaction
-from syncnode.dismissals import dismiss, restore
+from syncnode.apply.taking import NotTaken
+from syncnode.links.peers import read_peers
+from syncnode.links.site_names import SiteNames
 from syncnode.operations.records import DISMISSED, TAKEN, ParkedRow, Records, chosen
 from syncnode.operations.site import open_replica
-from syncnode.peers import read_peers
 from syncnode.reports import RetryReport, TakeReport
-from syncnode.sidecar import Sidecar, load_plan
-from syncnode.site_names import SiteNames
-from syncnode.taking import NotTaken
+from syncnode.store.database import Database, Transaction
+from syncnode.store.dismissals import dismiss, restore
+from syncnode.store.sidecar import Sidecar, load_plan
 from syncproto.identity import RowKey
 
 if TYPE_CHECKING:
-    from syncnode.config import Settings
+    from syncnode.settings.config import Settings
 
 RETRIED_ROWS = 1_000  # in one transaction: the application waits for no longer
 

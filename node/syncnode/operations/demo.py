@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 from syncnode.operations.demo_site import POLL_S, Place, all_ended, free_port
 
 if TYPE_CHECKING:
-    from syncnode.config import Settings
     from syncnode.reports import ConflictReport
+    from syncnode.settings.config import Settings
 
 Say = Callable[[str], None]
 
@@ -145,9 +145,9 @@ def _register(
 
 def _join_all(places: Mapping[str, Place], say: Say) -> dict[str, "Settings"]:
     """What a user does with `init`, `serve`, `invite` and `join`; the settings by name."""
-    from syncnode.new_config import new_settings
     from syncnode.operations.membership import invite, join
     from syncnode.operations.site import initialise
+    from syncnode.settings.new_config import new_settings
 
     settings = {}
     for name, place in places.items():

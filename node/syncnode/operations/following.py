@@ -18,29 +18,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from syncnode.config import check_tables
-from syncnode.hidden import ALTERED, STATE_HERE, UNKNOWN_COLUMN, HiddenRows
-from syncnode.keeping import number_tables, show_kept
+from syncnode.capture.seal import Sealer
 from syncnode.machine import THIS_MACHINE
 from syncnode.operations.recapturing import own_statements, quiet
 from syncnode.operations.tables import save_plan
 from syncnode.schema.drift import FOLLOWED, SEEN, UNFOLLOWED, Drift, drift, seen
 from syncnode.schema.follow import Followed, follow_plan, without_gone
 from syncnode.schema.renamed import called, moved, newly_called
-from syncnode.seal import Sealer
-from syncnode.sidecar import DROPPED, Sidecar, load_plan
-from syncnode.table import Key, Origins, Table
+from syncnode.settings.config import check_tables
+from syncnode.store.hidden import ALTERED, STATE_HERE, UNKNOWN_COLUMN, HiddenRows
+from syncnode.store.keeping import number_tables, show_kept
+from syncnode.store.sidecar import DROPPED, Sidecar, load_plan
+from syncnode.store.table import Key, Origins, Table
 from syncproto.codec import decode_cells, encode_cells
 from syncproto.identity import RowKey
 from syncproto.row import Cell, Row, Stamp
 from syncproto.sums import SUM_MASK, sum_of
 
 if TYPE_CHECKING:
-    from syncnode.config import Settings
-    from syncnode.database import Database, Transaction
-    from syncnode.repairing import Rewriting
+    from syncnode.apply.repairing import Rewriting
     from syncnode.replica import DatabaseReplica
     from syncnode.schema.plan import ColumnPlan, SchemaPlan, TablePlan
+    from syncnode.settings.config import Settings
+    from syncnode.store.database import Database, Transaction
 
 ROWS = 5_000  # clocks read at once
 _LITERAL = re.compile(r"'(?:[^']|'')*'")

@@ -7,11 +7,11 @@ beside all that either side has. Told for the first rows of each kind, since eac
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from syncnode.apply.ladder import Ladder, Step
 from syncnode.clash_report import MARKED, MERGED_INTO, WAITING, ForetoldClashes
-from syncnode.ladder import Ladder, Step
 from syncnode.operations.comparing import EXAMPLES, Asking, Differing
-from syncnode.references import Referrers, comparable, inbound_keys
-from syncnode.row_names import row_name
+from syncnode.store.references import Referrers, comparable, inbound_keys
+from syncnode.store.row_names import row_name
 from syncnode.texts import value_text
 from syncproto.comparing import Comparison, TableDifference
 from syncproto.row import Row
@@ -19,7 +19,7 @@ from syncproto.uniqueness import claim, precedence
 
 if TYPE_CHECKING:
     from syncnode.replica import DatabaseReplica
-    from syncnode.table import Table
+    from syncnode.store.table import Table
 
 ROWS_MAX = 1_000  # of a table and kind; the report says where there are more
 

@@ -2,15 +2,15 @@
 
 from typing import TYPE_CHECKING
 
-from syncnode.database import Database
+from syncnode.links.peers import no_such_peer, read_peers, remove_peer
 from syncnode.operations.reporting import peers as peer_reports
-from syncnode.peers import no_such_peer, read_peers, remove_peer
 from syncnode.reports import Forgotten
-from syncnode.sidecar import load_plan
+from syncnode.store.database import Database
+from syncnode.store.sidecar import load_plan
 from syncproto.errors import ConfigError
 
 if TYPE_CHECKING:
-    from syncnode.config import Settings
+    from syncnode.settings.config import Settings
 
 
 def forget(settings: "Settings", name: str) -> Forgotten:

@@ -10,8 +10,8 @@ import hashlib
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from syncnode.answers import Answers
-from syncnode.identity import (
+from syncnode.comparing.answers import Answers
+from syncnode.identity.credentials import (
     SECRET_BYTES,
     SiteKey,
     Token,
@@ -21,12 +21,12 @@ from syncnode.identity import (
     load_key,
     site_id_of_key,
 )
+from syncnode.links.peers import Peer, put_peer, read_peers
 from syncnode.machine import THIS_MACHINE, Machine
 from syncnode.operations.adopting import Adoption
 from syncnode.operations.comparing import EXAMPLES, Asking, compared_tables, near_pairs
 from syncnode.operations.foretelling import foretold
 from syncnode.operations.site import open_replica
-from syncnode.peers import Peer, put_peer, read_peers
 from syncnode.reports import Invitation, JoinPreview, JoinReport
 from syncnode.texts import utc_text
 from syncproto.errors import (
@@ -50,9 +50,9 @@ from syncproto.joining import (
 
 if TYPE_CHECKING:
     from syncnode.clash_report import ForetoldClashes
-    from syncnode.config import Settings
-    from syncnode.database import Transaction
     from syncnode.replica import DatabaseReplica
+    from syncnode.settings.config import Settings
+    from syncnode.store.database import Transaction
 
 INVITATION_MS = 7 * 86_400_000
 TOO_MANY_STATUS = 429
@@ -183,7 +183,7 @@ def join_by(
 def _over_https(token: Token, key: SiteKey, progress: Progress) -> Send:
     import trio
 
-    from syncnode.client import PeerAddress, PeerClient
+    from syncnode.links.client import PeerAddress, PeerClient
 
     address = PeerAddress(token.site, token.url)
 

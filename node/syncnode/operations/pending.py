@@ -1,8 +1,8 @@
 """How many rows a peer has not confirmed: what a frontier does not cover, counted by the clocks."""
 
-from syncnode.database import Transaction
 from syncnode.schema.plan import SchemaPlan
-from syncnode.sidecar import Sidecar, clock_table
+from syncnode.store.database import Transaction
+from syncnode.store.sidecar import Sidecar, clock_table
 from syncproto.codec import decode_cells, decode_row
 from syncproto.frontier import Entry, Frontier, VersionVector
 from syncproto.identity import Origin

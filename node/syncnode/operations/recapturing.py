@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 from syncnode.capture import Engine, capture_ddl, drop_ddl, trash_name
 from syncnode.capture.postgresql import literal, quoted
 from syncnode.operations.tables import wider_journal
-from syncnode.remains import existing_triggers
 from syncnode.schema.follow import Followed
 from syncnode.schema.replan import added
-from syncnode.sidecar import sidecar_ddl
+from syncnode.store.remains import existing_triggers
+from syncnode.store.sidecar import sidecar_ddl
 from syncproto.errors import StoreError
 
 if TYPE_CHECKING:
-    from syncnode.database import Database, Transaction
     from syncnode.schema.plan import SchemaPlan
+    from syncnode.store.database import Database, Transaction
 
 _MAKES = re.compile(r'CREATE (TABLE|TRIGGER|FUNCTION) (?:"(?:[^"]|"")*"\.)?(\w+)')
 LOCK_ATTEMPT_MS = 500

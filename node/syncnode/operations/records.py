@@ -10,17 +10,17 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from syncnode.carried import Carried, carried
-from syncnode.database import Transaction
-from syncnode.dismissals import DISMISSED as WAS_DISMISSED
-from syncnode.dismissals import OPEN
-from syncnode.hidden import PARKED
+from syncnode.links.site_names import SiteNames
+from syncnode.operations.rivals import Rivals
 from syncnode.reports import ConflictReport, ParkedReport
-from syncnode.rivals import Rivals
-from syncnode.row_names import RowNames
 from syncnode.schema.plan import SchemaPlan
-from syncnode.sidecar import Sidecar
-from syncnode.site_names import SiteNames
+from syncnode.store.carried import Carried, carried
+from syncnode.store.database import Transaction
+from syncnode.store.dismissals import DISMISSED as WAS_DISMISSED
+from syncnode.store.dismissals import OPEN
+from syncnode.store.hidden import PARKED
+from syncnode.store.row_names import RowNames
+from syncnode.store.sidecar import Sidecar
 from syncnode.texts import key_text, utc_text, written_text
 from syncproto.codec import decode_row
 from syncproto.errors import ConfigError, UsageError

@@ -4,19 +4,19 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from syncnode.anchor import SHARED, UNINSTALLED, Anchor
-from syncnode.database import Database, Transaction
+from syncnode.identity.anchor import SHARED, UNINSTALLED, Anchor
+from syncnode.identity.renewals import is_shared, read_renewals
 from syncnode.machine import THIS_MACHINE
-from syncnode.remains import Remains, remains, take_away
-from syncnode.renewals import is_shared, read_renewals
 from syncnode.reports import UninstallReport
 from syncnode.serve_lock import alone
-from syncnode.sidecar import Sidecar, load_plan
+from syncnode.store.database import Database, Transaction
+from syncnode.store.remains import Remains, remains, take_away
+from syncnode.store.sidecar import Sidecar, load_plan
 from syncproto.errors import StoreError
 
 if TYPE_CHECKING:
-    from syncnode.config import Settings
     from syncnode.schema.plan import SchemaPlan
+    from syncnode.settings.config import Settings
 
 
 def uninstall(settings: "Settings", *, force: bool) -> UninstallReport:

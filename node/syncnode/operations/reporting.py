@@ -10,22 +10,17 @@ from collections.abc import Collection, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
+from syncnode.apply.filters import FILTERED, check_filters
+from syncnode.apply.repairing import read_repairs
 from syncnode.capture import trigger_names
-from syncnode.config import check_tables
-from syncnode.database import Database, Transaction
-from syncnode.filters import FILTERED, check_filters
-from syncnode.hidden import ALTERED, ASIDE, HELD, MERGED, UNKNOWN_COLUMN
-from syncnode.hook_queue import read_states, waiting
-from syncnode.hook_settings import check_hooks
-from syncnode.identity_files import anchor_fault, exposed, key_fault
-from syncnode.keeping import count_kept
+from syncnode.hooks.queue import read_states, waiting
+from syncnode.identity.files import anchor_fault, exposed, key_fault
+from syncnode.identity.renewals import is_shared, read_renewals, told
+from syncnode.links.peers import Peer, read_peers
+from syncnode.links.site_names import SiteNames
 from syncnode.machine import THIS_MACHINE
 from syncnode.operations.pending import PENDING_MAX, Pending, known_to_all
 from syncnode.operations.records import Records, chosen
-from syncnode.peers import Peer, read_peers
-from syncnode.remains import existing_triggers, missing_text
-from syncnode.renewals import is_shared, read_renewals, told
-from syncnode.repairing import read_repairs
 from syncnode.reports import (
     ConflictReport,
     HookReport,
@@ -36,8 +31,13 @@ from syncnode.reports import (
 )
 from syncnode.schema.drift import NAMED, Drift, drift, ruled_otherwise, unfollowed, unheeded
 from syncnode.serve_lock import serve_lock
-from syncnode.sidecar import EDITION, Sidecar, left_out, load_plan
-from syncnode.site_names import SiteNames
+from syncnode.settings.config import check_tables
+from syncnode.settings.hook_settings import check_hooks
+from syncnode.store.database import Database, Transaction
+from syncnode.store.hidden import ALTERED, ASIDE, HELD, MERGED, UNKNOWN_COLUMN
+from syncnode.store.keeping import count_kept
+from syncnode.store.remains import existing_triggers, missing_text
+from syncnode.store.sidecar import EDITION, Sidecar, left_out, load_plan
 from syncnode.texts import skew_text, utc_text, written_text
 from syncproto.clock import milliseconds
 from syncproto.codec import decode_row
@@ -48,8 +48,8 @@ from syncproto.identity import RowKey, SiteId, site_text
 from syncproto.row import Row
 
 if TYPE_CHECKING:
-    from syncnode.config import Settings
     from syncnode.schema.plan import SchemaPlan
+    from syncnode.settings.config import Settings
 
 Shown = TypeVar("Shown", ConflictReport, ParkedReport)
 

@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING
 import trio
 
 from syncnode.dialects.base import EngineError
-from syncnode.dismissals import OPEN
-from syncnode.exchange import Crossed, Outcome
-from syncnode.hidden import ASIDE
+from syncnode.identity.renewals import told
+from syncnode.links.exchange import Crossed, Outcome
+from syncnode.links.peers import Peer, no_such_peer
 from syncnode.operations.site import fault_of
-from syncnode.peers import Peer, no_such_peer
-from syncnode.renewals import told
 from syncnode.reports import ExchangeReport, SyncReport
 from syncnode.run import Node, Parts, hook_runner, open_parts
-from syncnode.sidecar import left_out
+from syncnode.store.dismissals import OPEN
+from syncnode.store.hidden import ASIDE
+from syncnode.store.sidecar import left_out
 from syncnode.texts import unshown_text
 from syncproto.errors import ConfigError, SyncError
 from syncproto.session import Call
 
 if TYPE_CHECKING:
-    from syncnode.config import Settings
+    from syncnode.settings.config import Settings
 
 Progress = Callable[[str], None]
 

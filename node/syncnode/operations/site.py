@@ -5,18 +5,21 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from syncnode.anchor import SHARED, Anchor
+from syncnode.apply.filters import Filters, check_filters
 from syncnode.capture import capture_ddl, explain, key_count, mask_count, trigger_names
-from syncnode.config import check_tables
-from syncnode.database import Database, Transaction
 from syncnode.dialects.base import Mode
-from syncnode.filters import Filters, check_filters
-from syncnode.hidden import HiddenRows
-from syncnode.home import HOME, home_text
-from syncnode.hook_settings import check_hooks
-from syncnode.identity_files import exposed
+from syncnode.identity.anchor import SHARED, Anchor
+from syncnode.identity.files import exposed
+from syncnode.identity.home import HOME, home_text
 from syncnode.machine import THIS_MACHINE, Machine
-from syncnode.remains import (
+from syncnode.reports import InitReport
+from syncnode.schema.drift import FOLLOWED, SEEN, Drift, drift, seen
+from syncnode.serve_lock import alone
+from syncnode.settings.config import check_tables
+from syncnode.settings.hook_settings import check_hooks
+from syncnode.store.database import Database, Transaction
+from syncnode.store.hidden import HiddenRows
+from syncnode.store.remains import (
     Remains,
     existing_triggers,
     finish,
@@ -25,11 +28,8 @@ from syncnode.remains import (
     take_away,
     take_away_what_can_be,
 )
-from syncnode.reports import InitReport
-from syncnode.schema.drift import FOLLOWED, SEEN, Drift, drift, seen
-from syncnode.serve_lock import alone
-from syncnode.sidecar import Sidecar, load_plan, sidecar_ddl
-from syncnode.table import Origins, Table
+from syncnode.store.sidecar import Sidecar, load_plan, sidecar_ddl
+from syncnode.store.table import Origins, Table
 from syncproto.codec import decode_cells
 from syncproto.errors import ConfigError, StoreError
 from syncproto.identity import Origin, site_text
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from syncnode.capture import Engine
-    from syncnode.config import Settings
-    from syncnode.identity import SiteKey
+    from syncnode.identity.credentials import SiteKey
     from syncnode.replica import DatabaseReplica
     from syncnode.schema.plan import SchemaPlan
+    from syncnode.settings.config import Settings
 
 Progress = Callable[[str], None]
 
@@ -79,9 +79,9 @@ def propose(settings: "Settings", path: "Path", *, progress: Progress) -> None:
     Raises:
         ConfigError: There is such a file already, or the settings do not fit the database.
     """
-    from syncnode.new_config import write_text
     from syncnode.schema.inspect import inspect
     from syncnode.schema.suspicion import proposal
+    from syncnode.settings.new_config import write_text
 
     database = Database(settings.database)
     try:
@@ -180,7 +180,7 @@ def _identity(settings: "Settings", found: Remains) -> _Identity:
     Raises:
         ConfigError: There is a key of which that is not known.
     """
-    from syncnode.identity import load_key, new_key
+    from syncnode.identity.credentials import load_key, new_key
 
     if not settings.key.exists():
         return _Identity(new_key(), 1, kept=False)
@@ -244,8 +244,8 @@ def _install(
     statements: tuple[str, ...],
     progress: Progress,
 ) -> None:
-    from syncnode.identity import store_key
-    from syncnode.new_config import write_settings
+    from syncnode.identity.credentials import store_key
+    from syncnode.settings.new_config import write_settings
 
     settings.path.parent.mkdir(parents=True, exist_ok=True)
     key, anchor = identity.key, Anchor(settings.anchor)
@@ -310,10 +310,10 @@ def _fill(
 ) -> tuple[int, int]:
     """The sidecar's first content; returns how many rows stood there before, and the greatest
     reading that they bear."""
+    from syncnode.capture.seal import Sealer, groups_text
     from syncnode.operations.cloned_rules import PRESET, named_preset
     from syncnode.schema.rules import SETTING as RULES
     from syncnode.schema.rules import digest
-    from syncnode.seal import Sealer, groups_text
 
     m, origin = tx.mark, Origin(identity.key.site, identity.incarnation)
     tx.executemany(
@@ -395,10 +395,10 @@ def open_replica(
             names what never was there.
         StoreError: The database is no site, or lost columns or triggers.
     """
-    from syncnode.identity import load_key
-    from syncnode.keeping import begin_with_peers, forget_all
+    from syncnode.identity.credentials import load_key
     from syncnode.operations.following import finish_following, follow_schema
     from syncnode.replica import DatabaseReplica
+    from syncnode.store.keeping import begin_with_peers, forget_all
 
     database = Database(settings.database, light=light)
     try:

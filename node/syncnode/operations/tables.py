@@ -18,33 +18,33 @@ from syncnode.capture import (
     mask_count,
     trigger_names,
 )
-from syncnode.hidden import HiddenRows
-from syncnode.keeping import number_tables, show_kept
+from syncnode.capture.seal import Sealer
+from syncnode.identity.renewals import TABLES
 from syncnode.machine import THIS_MACHINE
 from syncnode.operations.site import open_replica
-from syncnode.renewals import TABLES
 from syncnode.reports import TableReport
 from syncnode.schema.plan import DISABLED, SchemaPlan
 from syncnode.schema.renamed import called, names_here
 from syncnode.schema.replan import added, removed, with_tables, without_tables
 from syncnode.schema.text import key_text
-from syncnode.seal import Sealer
-from syncnode.sidecar import EDITION, Sidecar, clock_table, load_plan, sidecar_ddl
-from syncnode.table import Origins, Table
+from syncnode.store.hidden import HiddenRows
+from syncnode.store.keeping import number_tables, show_kept
+from syncnode.store.sidecar import EDITION, Sidecar, clock_table, load_plan, sidecar_ddl
+from syncnode.store.table import Origins, Table
 from syncproto.codec import decode_cells
 from syncproto.errors import ConfigError
 
 if TYPE_CHECKING:
-    from syncnode.config import Settings
-    from syncnode.database import Database, Transaction
     from syncnode.replica import DatabaseReplica
+    from syncnode.settings.config import Settings
+    from syncnode.store.database import Database, Transaction
 
 Progress = Callable[[str], None]
 
 
 def list_tables(settings: "Settings") -> list[TableReport]:
     """Every table of the database that `init` saw, with what names its rows or why it is out."""
-    from syncnode.database import Database
+    from syncnode.store.database import Database
 
     database = Database(settings.database, light=True)
     with database.read() as tx:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from syncnode.apply.repairing import Repair, repair
+from syncnode.capture.uncaptured import Unseen, install_triggers, missing_triggers, take_in, unseen
 from syncnode.machine import THIS_MACHINE
 from syncnode.operations.comparing import (
     DIFFERENT,
@@ -22,16 +24,14 @@ from syncnode.operations.comparing import (
 )
 from syncnode.operations.running import chosen
 from syncnode.operations.site import open_replica
-from syncnode.repairing import Repair, repair
 from syncnode.reports import CheckReport, TableCheck, TableComparison, VerifyReport
 from syncnode.run import Parts, open_parts
-from syncnode.uncaptured import Unseen, install_triggers, missing_triggers, take_in, unseen
 from syncproto.errors import RefusedError
 
 if TYPE_CHECKING:
-    from syncnode.config import Settings
-    from syncnode.peers import Peer
+    from syncnode.links.peers import Peer
     from syncnode.replica import DatabaseReplica
+    from syncnode.settings.config import Settings
 
 Progress = Callable[[str], None]
 

@@ -10,10 +10,10 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from syncnode.database import Transaction
 from syncnode.schema.plan import LISTED, UNLISTED, SchemaPlan
 from syncnode.schema.rules import SETTING as RULES
 from syncnode.schema.rules import Layers, digest
+from syncnode.store.database import Transaction
 
 FOLLOWED = ("sqlite", "mysql", "postgresql")
 """Engines whose changes the plan follows by itself (`operations/following.py`)."""

@@ -28,7 +28,7 @@ from typing import cast, get_args
 
 from syncnode.schema.plan import DeleteRule, UniqueRule
 from syncnode.schema.rules import Condition, Layer, TableRules, is_pattern
-from syncnode.toml_reader import Document, Table, meant, shown
+from syncnode.settings.toml_reader import Document, Table, meant, shown
 from syncproto.errors import ConfigError
 
 PRESETS = Path(__file__).parent.parent / "presets"

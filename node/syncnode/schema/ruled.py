@@ -348,7 +348,7 @@ class _Rules:
     # What cannot hold
 
     def refuse(self) -> None:
-        from syncnode.toml_reader import Document
+        from syncnode.settings.toml_reader import Document
 
         texts = []
         for layer, faults in zip(self._layers, self._faults, strict=True):

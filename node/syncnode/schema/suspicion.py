@@ -10,7 +10,7 @@ from syncnode.schema.catalogue import Table
 from syncnode.schema.plan import SchemaPlan, Suspected, TablePlan
 from syncnode.schema.rowkeys import INTEGERS, RowKeys
 from syncnode.schema.rules import NO_RULES, TableRules
-from syncnode.toml_reader import key_text
+from syncnode.settings.toml_reader import key_text
 
 LIKEWISE_MIN = 2  # tables in which a column of that name refers to the same table
 _CHANGED = ("date_changed", "changed_at", "date_modified", "modified_at", "modified", "updated_at")

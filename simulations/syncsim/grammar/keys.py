@@ -1,8 +1,8 @@
 """Reads what scenario files have and the nodes' files have not: shares, rates, times of day,
 signed durations, lists of tables, values by level.
 
-Built on `syncnode.toml_reader`: what is wrong is noted with its line, the default is handed back
-and reading goes on.
+Built on `syncnode.settings.toml_reader`: what is wrong is noted with its line, the default is
+handed back and reading goes on.
 """
 
 import re
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, time
 from typing import Any, TypeVar
 
-from syncnode.toml_reader import Table, duration_text, meant, parse_duration_ms, shown
+from syncnode.settings.toml_reader import Table, duration_text, meant, parse_duration_ms, shown
 from syncsim.scenario import DAY_MS
 
 _SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,6})?) ?%")

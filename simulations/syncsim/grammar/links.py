@@ -1,7 +1,7 @@
 """`[links.NAME]`: link classes, and the names that sites call them by."""
 
-from syncnode.toml_reader import meant, shown
-from syncnode.topology import name_fault
+from syncnode.settings.toml_reader import meant, shown
+from syncnode.settings.topology import name_fault
 from syncsim import presets
 from syncsim.grammar.keys import Keys
 from syncsim.scenario import DAY_MS, HOUR_MS, Delay, LinkClass, Meetings

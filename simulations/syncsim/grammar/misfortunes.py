@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from syncnode.toml_reader import duration_text, meant, shown
+from syncnode.settings.toml_reader import duration_text, meant, shown
 from syncsim.grammar.keys import Keys
 from syncsim.grammar.later import LATER_MISFORTUNES
 from syncsim.grammar.links import LASTS_MS_MAX

@@ -1,6 +1,6 @@
 """`[people.NAME]`: profiles of people, and the names that sites call them by."""
 
-from syncnode.toml_reader import meant, shown
+from syncnode.settings.toml_reader import meant, shown
 from syncsim import presets
 from syncsim.grammar.keys import Keys
 from syncsim.scenario import Profile

@@ -1,8 +1,8 @@
 """`[sites.NAME]`, `topology`, `[[patterns]]` and `[[connections]]`: who there is, linked to whom.
 
-Sites are declared as in the nodes' topology file (`syncnode.topology`), in place or in such a
-file. A scenario adds to each what only a simulation knows: its people, its kind of link, its
-wrong clock.
+Sites are declared as in the nodes' topology file (`syncnode.settings.topology`), in place or in
+such a file. A scenario adds to each what only a simulation knows: its people, its kind of link,
+its wrong clock.
 """
 
 import re
@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from syncnode.toml_reader import Document, meant, shown
-from syncnode.topology import (
+from syncnode.settings.toml_reader import Document, meant, shown
+from syncnode.settings.topology import (
     SiteEntry,
     _refuse_impossible_sites,
     every_ms,

@@ -7,7 +7,7 @@ what is here is the way in and out, and the record for the checkers.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from syncnode.exchange import perform
+from syncnode.links.exchange import perform
 from syncproto.delta import Chunk
 from syncproto.directions import Directions
 from syncproto.frontier import Frontier

@@ -16,14 +16,14 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from syncnode.anchor import Anchor
-from syncnode.config import Settings
-from syncnode.database import Database
-from syncnode.identity import NETWORK_BYTES, SiteKey, store_key
-from syncnode.new_config import new_settings
+from syncnode.identity.anchor import Anchor
+from syncnode.identity.credentials import NETWORK_BYTES, SiteKey, store_key
 from syncnode.operations.site import initialise
 from syncnode.replica import DatabaseReplica
 from syncnode.schema.plan import SchemaPlan
+from syncnode.settings.config import Settings
+from syncnode.settings.new_config import new_settings
+from syncnode.store.database import Database
 from syncproto.delta import Chunk
 from syncproto.frontier import Frontier, VersionVector
 from syncsim.schema import statements

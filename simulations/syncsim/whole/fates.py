@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from syncnode.database import Database
-from syncnode.identity import decode_token
+from syncnode.identity.credentials import decode_token
+from syncnode.links.peers import read_peers
 from syncnode.operations.forgetting import forget
 from syncnode.operations.membership import answer_join, invite, join_by
-from syncnode.peers import read_peers
+from syncnode.store.database import Database
 from syncproto.identity import Origin
 from syncsim.events import Mishap
 from syncsim.history import Writes

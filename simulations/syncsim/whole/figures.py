@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from syncnode.exchange import ANSWER_S_MAX
+from syncnode.links.exchange import ANSWER_S_MAX
 from syncproto.backoff import LAST_MS
 from syncsim.bound import bound_ms
 from syncsim.checkers import CHECKERS, CheckError, Ending

@@ -15,7 +15,7 @@ import httpcore
 import httpx
 import trio
 
-from syncnode.client import KEEP_ALIVE_S, POOL_LIMITS, WRITE_BYTES
+from syncnode.links.client import KEEP_ALIVE_S, POOL_LIMITS, WRITE_BYTES
 from syncsim.whole.links import Links, Unreachable
 from syncsim.whole.streams import SimStream, host_number
 
@@ -24,7 +24,7 @@ _NO_CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def sim_transport(links: Links, here: int) -> httpx.AsyncBaseTransport:
-    """The transport of `syncnode.client` for one peer of the machine of that index."""
+    """The transport of `syncnode.links.client` for one peer of the machine of that index."""
     transport = httpx.AsyncHTTPTransport(verify=_NO_CONTEXT, limits=POOL_LIMITS)
     assert isinstance(transport._pool, httpcore.AsyncConnectionPool), "as httpx 0.28 has it"
     # httpx lets nobody choose the network below it, httpcore does.

@@ -18,7 +18,8 @@ from syncsim.scenario import Scenario, generator
 from syncsim.whole.clock import now_ms
 from syncsim.whole.streams import GIVE_UP_S, SimListener, SimStream
 
-# A TLS 1.3 handshake with a certificate of ours has 867 bytes (`syncnode.server`): half each way.
+# A TLS 1.3 handshake with a certificate of ours has 867 bytes (`syncnode.links.server`), half
+# of them each way.
 HANDSHAKE_BYTES = 434
 STRAY_S = 30.0  # after which the connection that a copy came on is closed
 

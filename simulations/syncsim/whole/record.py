@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from syncnode.exchange import Exchanger, Outcome, Watch
+from syncnode.links.exchange import Exchanger, Outcome, Watch
 from syncproto.delta import Chunk
 from syncproto.errors import SyncError
 from syncproto.identity import Origin, SiteId

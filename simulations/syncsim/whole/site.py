@@ -15,16 +15,16 @@ from typing import Any, TypeVar
 
 import trio
 
-from syncnode.config import Settings
-from syncnode.database import Database
-from syncnode.exchange import Exchanger
-from syncnode.identity import SiteKey
+from syncnode.identity.credentials import SiteKey
+from syncnode.links.exchange import Exchanger
+from syncnode.links.watcher import PULSE, OnPulse, pulse_of
 from syncnode.machine import Machine
 from syncnode.operations.site import open_replica
 from syncnode.ports import Ports
 from syncnode.replica import DatabaseReplica
 from syncnode.run import Node
-from syncnode.watcher import PULSE, OnPulse, pulse_of
+from syncnode.settings.config import Settings
+from syncnode.store.database import Database
 from syncproto.identity import Origin, SiteId
 from syncproto.keys import uuid_text
 from syncproto.row import Reference, Value

@@ -11,9 +11,9 @@ from itertools import count
 from pathlib import Path
 from typing import Protocol
 
-from syncnode.hidden import HELD, HiddenRows
 from syncnode.replica import DatabaseReplica
-from syncnode.table import Origins
+from syncnode.store.hidden import HELD, HiddenRows
+from syncnode.store.table import Origins
 from syncproto.codec import decode_cells
 from syncproto.frontier import Frontier
 from syncproto.identity import Dot, RowKey

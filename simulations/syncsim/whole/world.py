@@ -18,10 +18,10 @@ from typing import Any, TextIO
 
 import trio
 
-from syncnode.config import Address, Limits, Settings
-from syncnode.database import Database
-from syncnode.identity import SiteKey
-from syncnode.peers import Peer, put_peer, read_peers
+from syncnode.identity.credentials import SiteKey
+from syncnode.links.peers import Peer, put_peer, read_peers
+from syncnode.settings.config import Address, Limits, Settings
+from syncnode.store.database import Database
 from syncproto.errors import ConfigError
 from syncproto.identity import SiteId
 from syncsim.events import Transaction

@@ -1,0 +1,1 @@
+"""Received rows into the application's tables: what is shown, parked, held, merged, withdrawn."""

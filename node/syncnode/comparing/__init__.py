@@ -1,0 +1,1 @@
+"""Sites compare what they hold without sending it: fingerprints, questions, pages of stamps."""

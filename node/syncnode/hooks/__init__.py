@@ -1,0 +1,1 @@
+"""Hooks: programs and addresses that are told which rows were written."""

@@ -1,0 +1,1 @@
+"""Links to other sites: who is called and when, requests and answers over TLS, exchanges."""

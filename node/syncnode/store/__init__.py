@@ -1,0 +1,1 @@
+"""What stands in the database: transactions, the sidecar, the application's tables."""
