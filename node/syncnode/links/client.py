@@ -6,9 +6,9 @@ that key (`_pinned_context`): no authority, no host name, no date, no store of c
 server may renew its certificate, move and change its name. The check is part of the handshake,
 so nothing of a request ever leaves for another server.
 
-**Once.** Each request is signed for one process of one server, with a counter (`identity/credentials.py`).
-When we do not know the server's process yet, or it started anew, it says 401 with what we need,
-and we sign once more.
+**Once.** Each request is signed for one process of one server, with a counter
+(`identity/credentials.py`). When we do not know the server's process yet, or it started anew, it
+says 401 with what we need, and we sign once more.
 
 **The pool rule.** httpx 0.28 (httpcore #1093) loses a connection of its pool for ever when a
 request is cancelled while it *waits* for the pool. So the pool is unbounded, and a limiter of
