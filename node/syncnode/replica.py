@@ -34,15 +34,27 @@ from syncnode.identity.renewals import (
 from syncnode.machine import THIS_MACHINE
 from syncnode.schema.plan import SchemaPlan
 from syncnode.settings.hook_settings import Hook
+from syncnode.settings.link_rules import NO_WORDS
+from syncnode.store.bundles import (
+    Bundle,
+    any_bundle,
+    begin_steps,
+    drop_bundle,
+    exporter_of,
+    positions,
+    read_bundles,
+)
 from syncnode.store.database import Database, Transaction
 from syncnode.store.dismissals import OPEN
 from syncnode.store.hidden import HELD, PARKED, STATE_HERE, HiddenRows
 from syncnode.store.keeping import begin, lacking
+from syncnode.store.link_words import LinkWords, directions_text, note_unwanted
 from syncnode.store.reading import Reader
 from syncnode.store.references import Referrers, inbound_keys
 from syncnode.store.sidecar import EDITION, RENEWAL_DUE, Sidecar, load_plan
 from syncnode.store.table import Origins, Table
 from syncnode.trace import phase
+from syncproto.bundle_rules import Fate, fate
 from syncproto.clock import SKEW_MS_MAX, latest_acceptable, milliseconds
 from syncproto.codec import decode_cells, decode_chunk, encode_chunk
 from syncproto.delta import Chunk, Cursor
@@ -64,6 +76,7 @@ ROWS_FIRST = 4_000  # rows of a first chunk, before their size is known
 ROWS_MAX = 40_000
 ATTEMPTS_MAX = 5  # of a step that meets a long journal or a locked row
 ATTEMPT_PAUSE_S = 0.2
+EVERY_TABLE_CROSSES = LinkWords(NO_WORDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +100,7 @@ class DatabaseReplica:
         hooks: Whom to tell what was applied.
         filters: What is shown instead of what arrives.
         pass_on: Keep rows of tables that are not here, for others and for later.
-        directions: Of a peer: what of the link to it stays back by our rules.
+        words: What we say of the links to peers.
     """
 
     def __init__(
@@ -106,7 +119,7 @@ class DatabaseReplica:
         hooks: Sequence[Hook] = (),
         filters: Filters | None = None,
         pass_on: bool = True,
-        directions: Callable[[SiteId], Directions] = lambda _: EVERY_WAY,
+        words: LinkWords = EVERY_TABLE_CROSSES,
     ) -> None:
         self.database = database
         self._anchor = anchor
@@ -120,7 +133,7 @@ class DatabaseReplica:
         self._hooks = hooks
         self._filters = filters or Filters({})
         self._pass_on = pass_on
-        self._directions = directions
+        self.words = words
         self._rows_next = rows_first
         # What peers told this process. What an earlier one was told is not asked again: if the
         # whole machine was put back meanwhile, they know numbers of ours that we use once more,
@@ -132,6 +145,7 @@ class DatabaseReplica:
             self._take_plan(tx)
         self._check_anchor()
         self.resume()
+        self.take_bundles()
 
     def _take_plan(self, tx: Transaction) -> None:
         """The plan as it is now: `syncnode tables` may have changed it while we run."""
@@ -144,6 +158,7 @@ class DatabaseReplica:
         }
         self._referrers = Referrers(self.plan, self.tables, inbound)
         self._kept: set[str] = set()  # of which this process knows that they are
+        self._unwanted: dict[SiteId, frozenset[str]] = {}  # of which it has written that they are
 
     def close(self) -> None:
         """Write down what was heard, and close the database."""
@@ -215,7 +230,7 @@ class DatabaseReplica:
                 settled=not self._unsettled(tx) and not self._in_steps(tx),
                 unshown=self._unshown(tx),
                 kept=frozenset(book.kept),
-                directions=self._directions(peer),
+                directions=self.words.of(tx, peer, book.frontier.scopes),
                 peer_directions=self._peer_directions.get(peer, EVERY_WAY),
                 peer=known,
                 peer_frontier=self._told.get(peer),
@@ -282,12 +297,15 @@ class DatabaseReplica:
         if receipt.taken and chunk.claim is not None and not receipt.applied:
             with phase("apply"):
                 self.resume()
-            return Receipt(taken=True, applied=True)
+            receipt = Receipt(taken=True, applied=True)
+        if receipt.applied:
+            self.take_bundles()
         return receipt
 
     def heard(self, peer: SiteId, frontier: Frontier, directions: Directions) -> None:
         """Written down by `flush` later: it is a hint, and not worth a sync of the disk."""
         self.keep_scopes(frontier)
+        self._note_unwanted(peer, frontier.scopes)
         self._told[peer] = frontier
         self._peer_directions[peer] = directions
         self._heard[peer] = (frontier, self._wall_ms())
@@ -302,6 +320,18 @@ class DatabaseReplica:
             begin(book, lacking(self.plan, unknown))
             book.save()
         self._kept |= set(unknown)
+
+    def _note_unwanted(self, peer: SiteId, scopes: frozenset[str]) -> None:
+        """A peer has tables that are not to be here: it is told so, and told again after a restart,
+        and then they are not pending for ever."""
+        unknown = scopes.difference(self.plan.by_name, self._kept, self._unwanted.get(peer, ()))
+        if not unknown:
+            return
+        with self.database.write() as tx:
+            unwanted = unknown - self._load(tx).frontier.scopes
+            if unwanted:
+                note_unwanted(tx, peer, unwanted)
+        self._unwanted[peer] = self._unwanted.get(peer, frozenset()) | unwanted
 
     def flush(self) -> None:
         """Write down what peers said they hold, for reports."""
@@ -319,9 +349,11 @@ class DatabaseReplica:
         heard, self._heard = self._heard, {}
         m = tx.mark
         for peer, (frontier, wall_ms) in heard.items():
+            said = directions_text(self._peer_directions[peer])
             tx.execute(
-                f"UPDATE syncnode_peer SET frontier={m}, contact_ms={m} WHERE site={m}",
-                (encode_frontier(frontier), wall_ms, peer),
+                f"UPDATE syncnode_peer SET frontier={m}, contact_ms={m}, directions={m} "
+                f"WHERE site={m}",
+                (encode_frontier(frontier), wall_ms, said, peer),
             )
 
     def _renew_adopted(self) -> None:
@@ -401,7 +433,8 @@ class DatabaseReplica:
 
     def stays_back(self, peer: SiteId) -> Directions:
         """What of the link to a peer stays back by our rules."""
-        return self._directions(peer)
+        with self.database.read() as tx:
+            return self.words.of(tx, peer, self.plan.by_name)
 
     def filters_of(self, table: str) -> bool:
         """Whether rows of the table may be shown as something else."""
@@ -548,7 +581,8 @@ class DatabaseReplica:
             )
             if position is None:
                 book._first_lsn = min(first_lsn, book._first_lsn)
-                book.advance(book.frontier.joined(claim), self._wall_ms(), sender=sender)
+                came_from = exporter_of(tx, sender)
+                book.advance(book.frontier.joined(claim), self._wall_ms(), sender=came_from)
                 self._drop_stage(tx, sender)
             else:
                 before = book.lsn
@@ -564,8 +598,63 @@ class DatabaseReplica:
             book.save()
 
     def _drop_stage(self, tx: Transaction, sender: SiteId) -> None:
-        tx.execute(f"DELETE FROM syncnode_staged WHERE sender={tx.mark}", (sender,))
-        tx.execute(f"DELETE FROM syncnode_stage WHERE sender={tx.mark}", (sender,))
+        drop_bundle(tx, sender)  # or what an exchange has staged: no site has the id of a bundle
+
+    # Bundles
+
+    def take_bundles(self) -> int:
+        """Take the bundles that are whole and whose base is covered by now; how many it was.
+
+        What is here already by another way is let go of, whole or not.
+        """
+        with self.database.read() as tx:
+            if not any_bundle(tx):
+                return 0
+        taken = 0
+        while any(list(map(self._take_bundle, self._bundles()))):
+            taken += 1
+        return taken
+
+    def _bundles(self) -> list[Bundle]:
+        with self.database.read() as tx:
+            return read_bundles(tx)
+
+    def _take_bundle(self, bundle: Bundle) -> bool:
+        """Whether it was taken now; the same again is harmless."""
+        with phase("apply"):
+            done = self._with_care(lambda careful: self._take_whole(bundle, careful))
+            self.resume()
+        return done
+
+    def _take_whole(self, bundle: Bundle, careful: bool) -> bool:
+        with self.database.write() as tx:
+            book = self._load(tx)
+            if self._in_steps(tx):
+                return False
+            what = fate(book.frontier, bundle.base, bundle.claim, whole=bundle.whole)
+            if what is Fate.NOT_NEEDED:
+                drop_bundle(tx, bundle.id)
+            if what is not Fate.TAKE:
+                return False
+            if sum(bundle.letter.rows) > self._apply_rows_max:
+                begin_steps(tx, bundle, encode_frontier(bundle.claim), book.lsn + 1)
+                return True
+            hidden, before = HiddenRows(book), book.lsn
+            sealer = self._sealer(book, hidden)
+            sealer.seal(single_read=tx.dialect.name != "sqlite")
+            applier = self._applier(book, hidden, sealer, careful=careful)
+            stage = SiteId(bundle.id)
+            try:
+                staged = (self._staged(tx, stage, one) for one in list(positions(tx, bundle.id)))
+                applier.apply(staged, bundle.claim)
+                drop_bundle(tx, bundle.id)
+                joined = book.frontier.joined(bundle.claim)
+                book.advance(joined, self._wall_ms(), sender=bundle.exporter)
+            finally:
+                applier.finish()
+            self._queue_hooks(book, before)
+            book.save()
+            return True
 
     def _in_steps(self, tx: Transaction) -> bool:
         return tx.value("SELECT 1 FROM syncnode_stage WHERE claim IS NOT NULL LIMIT 1") is not None

@@ -30,7 +30,9 @@ from syncnode.links.watcher import Pulse
 from syncnode.ports import REAL, Ports
 from syncnode.replica import DatabaseReplica
 from syncnode.serve_lock import ServeLock
+from syncnode.settings.following import SettingsFiles
 from syncnode.store.database import Database
+from syncnode.store.link_words import LinkWords
 from syncnode.store.remains import missing_text
 from syncproto.errors import ConfigError, StoreError
 from syncproto.identity import SiteId, site_text
@@ -44,6 +46,7 @@ T = TypeVar("T")
 
 FLUSH_S = 2.0  # what peers said they hold is only a hint: not worth a disk's sync each time
 TRIGGERS_S = 300.0  # between two looks whether all triggers are there; servers are slow to tell
+SETTINGS_S = 2.0  # between two looks at the files of the settings
 SETTLE_S = 30.0  # between two looks whether stamps of the future have come due
 GRACE_S = 2.0  # of the five seconds that ending may take
 
@@ -276,6 +279,7 @@ class Node:
         workers.start_soon(self._flush_often)
         workers.start_soon(self._settle_often)
         workers.start_soon(self._look_often)
+        workers.start_soon(self._follow_settings, SettingsFiles(settings))
         workers.start_soon(self._keep_lock, lock)
         self._gossip.follow(workers, parts.members.called())
         self._say_hello()
@@ -412,6 +416,23 @@ class Node:
             await trio.sleep(SETTLE_S)
             await self._follow_schema()
             await self._look()
+
+    async def _follow_settings(self, files: SettingsFiles) -> None:
+        """Take up what an admin has changed in the files, as far as that can be."""
+        parts = self._parts
+        while True:
+            await trio.sleep(SETTINGS_S)
+            found = await self.ports.run_blocking(files.look)
+            if found is None:
+                continue
+            if found.notice:
+                self._notice(found.notice)
+            if found.changed:
+                self.settings = parts.settings = found.settings
+                parts.replica.words = LinkWords(found.settings.words)
+                self._gossip.go_by(every_ms=found.settings.every_ms)
+                parts.news.stir()
+                self._notice("the settings have changed; from now on the new ones hold")
 
     async def _look_often(self) -> None:
         while True:

@@ -53,9 +53,9 @@ def test_a_network_of_three_levels_and_a_peer_is_read(network):
     assert topology.tables == TableChoice(("person",), ("audit_log",))
     assert list(topology.sites_by_name.values()) == [
         SiteEntry("kigali", url="https://sync.kigali.example:8470"),
-        SiteEntry("butaro", parent="kigali", every_ms=900_000),
-        SiteEntry("health-post", parent="butaro"),
-        SiteEntry("kirehe.2", parent="kigali", peers=("butaro",)),
+        SiteEntry("butaro", parents=("kigali",), every_ms=900_000),
+        SiteEntry("health-post", parents=("butaro",)),
+        SiteEntry("kirehe.2", parents=("kigali",), peers=("butaro",)),
     ]
     assert topology.children("kigali") == ("butaro", "kirehe.2")
     assert topology.neighbours("butaro") == ("kigali", "kirehe.2", "health-post")
@@ -84,7 +84,7 @@ def test_impossible_relations_are_refused_each_on_its_line(network):
     ) == [
         "4: sites.b.parent: makes a circle of parents (b -> c -> b); one of them must be without "
         "a parent: use peers for what lies beside",
-        "8: sites.d.parent: is the site itself; name another or remove the key",
+        "8: sites.d.parent: is the site itself; name another or remove it",
         '10: sites.e.parent: "bb" is not declared under [sites]; did you mean b?',
         "11: sites.e.peers[0]: is the site itself; remove it",
         '11: sites.e.peers[1]: "x" is not declared under [sites]; known are a, b, c, d, f, g',
@@ -123,17 +123,11 @@ def test_what_a_later_version_carries_out_is_refused_and_not_ignored(network):
         network,
         "[sites.a]\n"
         'budget = "2 MB/h"\n'
-        "[sites.a.tables]\n"
-        'global_property = "none"\n'
         "[tables.users]\n"
         "priority = 1\n",
     ) == [
         f"{place} is not carried out by this version; remove the key"
-        for place in (
-            "2: sites.a.budget:",
-            "4: sites.a.tables.global_property:",
-            "6: tables.users.priority:",
-        )
+        for place in ("2: sites.a.budget:", "4: tables.users.priority:")
     ]
 
 
@@ -163,7 +157,7 @@ def test_unknown_keys_and_wrong_types_are_refused_at_every_level(network):
         'netwrok.name = "x"\n'
         "sites.stray = 3\n"
         "[sites.a]\n"
-        "parents = []\n"
+        "parent_s = []\n"
         'peers = "b"\n'
         "[tables]\n"
         'exlude = ["x"]\n'
@@ -173,7 +167,7 @@ def test_unknown_keys_and_wrong_types_are_refused_at_every_level(network):
     ) == [
         "1: netwrok: is no key here; did you mean network?",
         "2: sites.stray: must be a table, such as [sites.stray]",
-        "4: sites.a.parents: is no key here; did you mean parent?",
+        "4: sites.a.parent_s: is no key here; did you mean parents?",
         '5: sites.a.peers: must be a list, such as ["kigali"], not "b"',
         "7: tables.exlude: is no key here; did you mean exclude?",
         "8: tables.only: names no table; name one, or remove the key to take every table",
@@ -294,3 +288,29 @@ def test_the_scanner_finds_exactly_the_paths_that_the_parser_finds(text):
     lines = lines_by_path(text)
     assert set(lines) == paths(document)
     assert all(1 <= line <= text.count("\n") + 1 for line in lines.values())
+
+
+def test_several_parents_are_one_network(network):
+    topology = network(
+        "[sites.a]\n[sites.b]\n[sites.c]\nparents = ['b', 'a']\n[sites.d]\nparent = 'c'\n"
+        "peers = ['a']\n"
+    )
+    assert topology.sites_by_name["c"].parents == ("b", "a")
+    assert topology.sites_by_name["c"].parent == "b"
+    assert topology.children("a") == topology.children("b") == ("c",)
+    assert topology.neighbours("c") == ("b", "a", "d")
+    assert topology.neighbours("a") == ("d", "c")
+
+
+def test_a_circle_over_a_second_parent_is_a_circle(network):
+    assert faults(
+        network,
+        "[sites.a]\nparents = ['b', 'c']\n[sites.b]\n[sites.c]\nparent = 'a'\nparents = ['b']\n"
+        "[sites.d]\nparents = ['d', 'x']\n",
+    ) == [
+        "2: sites.a.parents: makes a circle of parents (a -> c -> a); one of them must be without "
+        "a parent: use peers for what lies beside",
+        '6: sites.c.parents: stands beside "parent"; keep one of the two',
+        "8: sites.d.parents[0]: is the site itself; name another or remove it",
+        '8: sites.d.parents[1]: "x" is not declared under [sites]; known are a, b, c',
+    ]

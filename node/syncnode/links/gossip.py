@@ -48,6 +48,7 @@ class Gossip:
         self._longest_ms = min(every_ms, LAST_MS)
         self._chance = chance
         self._scopes: dict[SiteId, trio.CancelScope] = {}
+        self._due: set[SiteId] = set()  # to be called whatever is known of them
         self._met: dict[SiteId, trio.Event] = defaultdict(trio.Event)
 
     def follow(self, nursery: trio.Nursery, peers: Collection[SiteId]) -> None:
@@ -58,6 +59,14 @@ class Gossip:
             if peer not in self._scopes:
                 scope = self._scopes[peer] = trio.CancelScope()
                 nursery.start_soon(self._follow_one, peer, scope)
+
+    def go_by(self, *, every_ms: int) -> None:
+        """Go on by other settings: each peer is called at once, since what crosses the links may be
+        other than it was."""
+        self._longest_ms = min(every_ms, LAST_MS)
+        self._due = set(self._scopes)
+        for peer in self._due:
+            self.called_by(peer)
 
     def called_by(self, peer: SiteId) -> None:
         """The peer has just called us, so it can be reached again."""
@@ -116,7 +125,8 @@ class Gossip:
         while True:
             await self._news.later_than(count)
             count = self._news.count
-            if await self._exchanger.lacks(peer):
+            if peer in self._due or await self._exchanger.lacks(peer):
+                self._due.discard(peer)
                 await self._catch_up(peer)
 
     def _pause_s(self, failures: int) -> float:

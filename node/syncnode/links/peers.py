@@ -4,7 +4,10 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from syncnode.store.bundles import drop_bundles_of
 from syncnode.store.database import Transaction
+from syncnode.store.link_words import directions_of
+from syncproto.directions import EVERY_WAY, Directions
 from syncproto.identity import SiteId, site_text
 
 MEMBERS = "members"
@@ -24,6 +27,7 @@ class Peer:
         trouble: Why the last attempt failed, or what was found wrong; "" for nothing.
         skew_ms: How far its clock was ahead of ours, where that was too much; else 0.
         kept: Tables that its database lacks, as it last said: it only passes their rows on.
+        directions: What of the link stays back by its word, as it last said.
     """
 
     site: SiteId
@@ -36,26 +40,30 @@ class Peer:
     trouble: str = ""
     skew_ms: int = 0
     kept: tuple[str, ...] = ()
+    directions: Directions = EVERY_WAY
 
 
 def read_peers(tx: Transaction) -> list[Peer]:
     """Every peer, by name."""
     return [
         Peer(
-            SiteId(bytes(site)),
-            name,
-            role,
-            url,
-            bytes(key),
-            bytes(frontier) if frontier is not None else None,
-            contact_ms,
-            trouble,
-            skew_ms,
-            tuple(json.loads(kept or "[]")),
+            site=SiteId(bytes(site)),
+            name=name,
+            role=role,
+            url=url,
+            public_key=bytes(key),
+            frontier=bytes(frontier) if frontier is not None else None,
+            contact_ms=contact_ms,
+            trouble=trouble,
+            skew_ms=skew_ms,
+            kept=tuple(json.loads(kept or "[]")),
+            directions=directions_of(said),
         )
-        for site, name, role, url, key, frontier, contact_ms, trouble, skew_ms, kept in tx.rows(
-            "SELECT site, name, role, url, public_key, frontier, contact_ms, trouble, skew_ms, "
-            "kept FROM syncnode_peer ORDER BY name, site"
+        for site, name, role, url, key, frontier, contact_ms, trouble, skew_ms, kept, said in (
+            tx.rows(
+                "SELECT site, name, role, url, public_key, frontier, contact_ms, trouble, skew_ms, "
+                "kept, directions FROM syncnode_peer ORDER BY name, site"
+            )
         )
     ]
 
@@ -89,6 +97,7 @@ def remove_peer(tx: Transaction, peer: Peer) -> None:
     if begun is None:  # otherwise its rows are being applied
         for table in ("syncnode_stage", "syncnode_staged"):
             tx.execute(f"DELETE FROM {table} WHERE sender={m}", (peer.site,))
+    drop_bundles_of(tx, peer.site)
     _count_change(tx)
 
 

@@ -33,14 +33,17 @@ from syncnode.schema.drift import NAMED, Drift, drift, ruled_otherwise, unfollow
 from syncnode.serve_lock import serve_lock
 from syncnode.settings.config import check_tables
 from syncnode.settings.hook_settings import check_hooks
+from syncnode.store.bundles import exporter_of
 from syncnode.store.database import Database, Transaction
 from syncnode.store.hidden import ALTERED, ASIDE, HELD, MERGED, UNKNOWN_COLUMN
 from syncnode.store.keeping import count_kept
+from syncnode.store.link_words import LinkWords
 from syncnode.store.remains import existing_triggers, missing_text
 from syncnode.store.sidecar import EDITION, Sidecar, left_out, load_plan
 from syncnode.texts import skew_text, utc_text, written_text
 from syncproto.clock import milliseconds
 from syncproto.codec import decode_row
+from syncproto.directions import Directions
 from syncproto.errors import ConfigError
 from syncproto.frontier import Frontier
 from syncproto.frontier_blob import decode_frontier
@@ -155,7 +158,8 @@ class _Look:
     def status(self) -> StatusReport:
         book, settings = self._book, self._settings
         reports = self.peer_reports()
-        pending = self._pending.lacking(known_to_all(self._told())) if self._peers else 0
+        told = [self._covered(peer) for peer in self._peers]
+        pending = self._pending.lacking(known_to_all(told)) if told else 0
         parked = self.records.parked_count()
         serving = serve_lock(self._database).taken()
         faults = list(self._faults())
@@ -192,12 +196,15 @@ class _Look:
         return [self._peer_report(peer) for peer in self._peers]
 
     def _peer_report(self, peer: Peer) -> PeerReport:
-        told = decode_frontier(peer.frontier) if peer.frontier is not None else None
-        frontier = self._book.frontier
-        pending = self._pending.lacking(told or Frontier({}))
+        frontier, pending = self._book.frontier, self._pending.lacking(self._covered(peer))
         equal = None
-        if told is not None:
-            equal = not pending and told.includes(frontier) and frontier.includes(told)
+        if peer.frontier is not None:
+            told, agreed = decode_frontier(peer.frontier), self._agreed(peer)
+            equal = (
+                not pending
+                and told.includes(frontier.without(agreed.unsent))
+                and frontier.includes(told.without(agreed.unreceived))
+            )
         return PeerReport(
             name=peer.name,
             site=site_text(peer.site),
@@ -209,11 +216,18 @@ class _Look:
             problem=_problem(peer),
         )
 
-    def _told(self) -> list[Frontier]:
-        return [
-            decode_frontier(peer.frontier) if peer.frontier is not None else Frontier({})
-            for peer in self._peers
-        ]
+    def _agreed(self, peer: Peer) -> Directions:
+        """What of the link to a peer stays back, by our word and by the peer's."""
+        words = LinkWords(self._settings.words)
+        return words.of(self._tx, peer.site, self._book.frontier.scopes).agreed(peer.directions)
+
+    def _covered(self, peer: Peer) -> Frontier:
+        """What need not be sent to a peer: what it said it holds, and tables not for it."""
+        told = decode_frontier(peer.frontier) if peer.frontier is not None else Frontier({})
+        frontier, unsent = self._book.frontier, self._agreed(peer).unsent
+        if not unsent:
+            return told
+        return Frontier({**told.vectors, **frontier.within(unsent).vectors})
 
     # Notes
 
@@ -410,8 +424,9 @@ class _Look:
                 f"SELECT count(*) FROM syncnode_staged WHERE sender={m}", (sender,)
             )
             done = rows * applied // (applied + left) if left else rows
+            name = self._names.of(exporter_of(self._tx, SiteId(bytes(sender))))
             lines.append(
-                f"catching up with {self._names.of(SiteId(bytes(sender)))}: about {done:,} of "
+                f"catching up with {name}: about {done:,} of "
                 f"{rows:,} rows are in the tables; until all are, they are not at one point in time"
             )
         return lines

@@ -19,6 +19,7 @@ from syncnode.settings.config import check_tables
 from syncnode.settings.hook_settings import check_hooks
 from syncnode.store.database import Database, Transaction
 from syncnode.store.hidden import HiddenRows
+from syncnode.store.link_words import LinkWords
 from syncnode.store.remains import (
     Remains,
     existing_triggers,
@@ -311,6 +312,7 @@ def _fill(
     """The sidecar's first content; returns how many rows stood there before, and the greatest
     reading that they bear."""
     from syncnode.capture.seal import Sealer, groups_text
+    from syncnode.identity.vouching import network_of
     from syncnode.operations.cloned_rules import PRESET, named_preset
     from syncnode.schema.rules import SETTING as RULES
     from syncnode.schema.rules import digest
@@ -322,7 +324,7 @@ def _fill(
             ("plan", plan.to_json()),
             ("site", origin.site.hex()),
             ("name", settings.name),
-            ("network", identity.network or THIS_MACHINE.entropy(8).hex()),
+            ("network", identity.network or network_of(identity.key.public).hex()),
             ("incarnation", str(origin.incarnation)),
             ("lsn", "0"),
             ("hlc", "1"),
@@ -434,6 +436,7 @@ def open_replica(
             hooks=settings.hooks,
             filters=Filters(settings.filters),
             pass_on=settings.tables.keeps_unknown,
+            words=LinkWords(settings.words),
         )
         if following is not None:
             finish_following(replica, following)

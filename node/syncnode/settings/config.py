@@ -23,6 +23,12 @@
     [maps.kinds]                                # used by such rules, as in a preset
     "Place" = "place"
 
+    [site.with.kigali.tables]                   # what crosses links of ours: link_rules.py
+    audit_log = "send"
+
+    [lan]                                       # sites nearby find each other: lan_settings.py
+    discover = true
+
     [filters]                                   # what is shown instead: filters.py
     person = ["without_phone"]
 
@@ -50,6 +56,8 @@ from syncnode.settings.database_url import (
     without_password,
 )
 from syncnode.settings.hook_settings import Hook, read_hooks
+from syncnode.settings.lan_settings import NO_LAN, Lan, read_lan
+from syncnode.settings.link_rules import NO_WORDS, SiteWords
 from syncnode.settings.toml_reader import Document, Table, meant, shown
 from syncnode.settings.topology import (
     EVERY_TABLE,
@@ -59,6 +67,7 @@ from syncnode.settings.topology import (
     name_fault,
     read_topology,
     renamings,
+    site_words,
     table_choice,
     url_fault,
 )
@@ -124,6 +133,8 @@ class Settings:
         every_ms: How often the site calls its peers.
         hooks: Whom to tell what was applied.
         filters: Names of filters by table.
+        lan: Whether sites nearby find each other.
+        words: What is said of our tables on the links to peers.
     """
 
     path: Path
@@ -140,6 +151,8 @@ class Settings:
     database_given: bool = True
     hooks: tuple[Hook, ...] = ()
     filters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    lan: Lan = NO_LAN
+    words: SiteWords = NO_WORDS
 
     @property
     def url(self) -> str | None:
@@ -237,6 +250,10 @@ def _settings(document: Document, environment: Mapping[str, str]) -> Settings | 
     limits = _limits(root.table("limits"))
     hooks = read_hooks(root.table("hooks"))
     filters = read_filters(root.table("filters"))
+    lan = read_lan(root.table("lan"))
+    site = root.table("site")
+    words = site_words(site)
+    site.refuse_unknown()
     tables_table = root.table("tables")
     tables = table_choice(tables_table, read_maps(root.table("maps")))
     tables = replace(tables, renamed=renamings(root.table("renamed")))
@@ -261,6 +278,8 @@ def _settings(document: Document, environment: Mapping[str, str]) -> Settings | 
         limits=limits,
         hooks=hooks,
         filters=filters,
+        lan=lan,
+        words=words,
     )
     settings, faults = within_network(settings)
     for place, text in faults:
@@ -376,6 +395,7 @@ def within_network(
         ),
         public_url=settings.public_url or (site.url if site else None),
         every_ms=(site.every_ms if site else None) or EVERY_MS,
+        words=network.words_of(site.name).below(settings.words) if site else settings.words,
     )
     return completed, faults
 

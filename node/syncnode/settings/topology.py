@@ -1,14 +1,15 @@
 """`topology.toml`: the whole network in one file, the same for every site and for simulations.
 
 It says who is whose parent, where sites are reached, how often they call and which tables take
-part, under which preset and rules (`schema/rule_files.py`); no secrets. What the grammar has but
-this version does not carry out (budgets, priorities, directions by site) is checked for its form
-and then refused: a rule that is silently ignored would be worse than none.
+part, under which preset and rules (`schema/rule_files.py`), and which tables cross which links
+(`link_rules.py`); no secrets. What the grammar has but this version does not carry out (budgets,
+priorities) is checked for its form and then refused: a rule that is silently ignored would be worse
+than none.
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,6 +22,17 @@ from syncnode.schema.rule_files import (
     rules_by_table,
 )
 from syncnode.schema.rules import Layer, TableRules
+from syncnode.settings.link_rules import (
+    CHILDREN,
+    NO_WORDS,
+    Group,
+    SiteWords,
+    Words,
+    read_groups,
+    read_pairs,
+    read_words,
+    words_of_groups,
+)
 from syncnode.settings.toml_reader import Document, Table, meant, shown
 from syncproto.errors import ConfigError
 
@@ -28,7 +40,6 @@ NAME_CHARS_MAX = 64  # fits a line of every report, and a label of a host name
 EVERY_MS_LEAST = 1_000
 EVERY_MS_MOST = 31 * 86_400_000
 TABLE_NAME_CHARS_MAX = 128  # MariaDB allows 64; SQLite anything
-DIRECTIONS = ("both", "send", "receive", "none")
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?")
 _BUDGET = re.compile(r"\d{1,9}(?:\.\d{1,3})? ?(?:B|kB|KB|MB|GB)/(?:s|m|h|d)")
@@ -71,16 +82,23 @@ class SiteEntry:
 
     Attributes:
         url: Where others call it, `https://host:port`; None when nobody can.
-        parent: The peer one level up; None at the top.
+        parents: The peers one level up, the first before the others; none at the top.
         peers: Sites beside it that it exchanges with, too.
         every_ms: How often it calls them; None for the default.
+        words: What is said of its tables where it is declared.
     """
 
     name: str
     url: str | None = None
-    parent: str | None = None
+    parents: tuple[str, ...] = ()
     peers: tuple[str, ...] = ()
     every_ms: int | None = None
+    words: SiteWords = NO_WORDS
+
+    @property
+    def parent(self) -> str | None:
+        """The first of its parents."""
+        return self.parents[0] if self.parents else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,27 +110,35 @@ class Topology:
         network: Its name, if it has one.
         sites_by_name: In the order of the file.
         tables: The choice for the whole network.
+        words: What is said of the tables of every site.
+        groups: What is said of some sites together.
     """
 
     path: Path
     network: str | None
     sites_by_name: Mapping[str, SiteEntry]
     tables: TableChoice
+    words: Words = field(default_factory=dict)
+    groups: tuple[Group, ...] = ()
+
+    def words_of(self, name: str) -> SiteWords:
+        """Everything that is said of a site's tables."""
+        levels = (words_of_groups(self.groups, name), self.words)
+        return SiteWords(levels=levels).below(self.sites_by_name[name].words)
 
     def children(self, name: str) -> tuple[str, ...]:
         """The sites one level below `name`."""
-        return tuple(site.name for site in self.sites_by_name.values() if site.parent == name)
+        return tuple(site.name for site in self.sites_by_name.values() if name in site.parents)
 
     def neighbours(self, name: str) -> tuple[str, ...]:
-        """Whom `name` exchanges with: its parent, its peers (by either's word), its children."""
+        """Whom `name` exchanges with: its parents, its peers (by either's word), its children."""
         site = self.sites_by_name[name]
         beside = [
             other.name
             for other in self.sites_by_name.values()
             if other.name in site.peers or name in other.peers
         ]
-        above = [site.parent] if site.parent else []
-        return (*above, *beside, *self.children(name))
+        return (*site.parents, *beside, *self.children(name))
 
 
 def read_topology(path: Path) -> Topology:
@@ -125,17 +151,22 @@ def read_topology(path: Path) -> Topology:
     root = document.root
     network_table = root.table("network")
     network = network_table.text("name", example="rwinkwavu", check=name_fault)
+    words = read_words(network_table.table("tables"))
     network_table.refuse_unknown()
     sites_table = root.table("sites")
     sites_by_name = _sites(sites_table)
-    _refuse_impossible_sites(sites_table, sites_by_name)
+    refuse_impossible_sites(sites_table, sites_by_name)
+    groups = read_groups(root.table("groups"), sites_by_name, "is not declared under [sites]")
     tables_table = root.table("tables")
     tables = table_choice(tables_table, read_maps(root.table("maps")))
     tables = replace(tables, renamed=renamings(root.table("renamed")))
     tables_table.refuse_unknown()
     root.refuse_unknown()
     document.refuse_faults()
-    return Topology(path, network, sites_by_name, tables)
+    topology = Topology(path, network, sites_by_name, tables, words, groups)
+    _refuse_words_of_strangers(sites_table, topology)
+    document.refuse_faults()
+    return topology
 
 
 def table_choice(table: Table, maps: Maps | None = None) -> TableChoice:
@@ -209,6 +240,8 @@ def _own_rules(table: Table, maps: Maps | None) -> Mapping[str, TableRules]:
 
 def name_fault(name: str) -> str | None:
     """What is wrong with the name of a site or network, and what would do."""
+    if name == CHILDREN:
+        return f"{shown(name)} stands for all children of a site; give the site another name"
     if len(name) > NAME_CHARS_MAX:
         return f"is longer than {NAME_CHARS_MAX} characters; shorten it"
     if not _NAME.fullmatch(name):
@@ -259,9 +292,10 @@ def _sites(sites_table: Table) -> dict[str, SiteEntry]:
         sites_by_name[name] = SiteEntry(
             name,
             url=table.text("url", example="https://sync.kigali.example:8470", check=url_fault),
-            parent=table.text("parent", example="kigali"),
+            parents=parents(table),
             peers=table.texts("peers", example="kigali") or (),
             every_ms=every_ms(table),
+            words=site_words(table),
         )
         _refuse_later_site_rules(table)
         table.refuse_unknown()
@@ -270,12 +304,29 @@ def _sites(sites_table: Table) -> dict[str, SiteEntry]:
     return sites_by_name
 
 
+def parents(table: Table) -> tuple[str, ...]:
+    """The sites one level up: `parent`, or `parents` where there are several."""
+    one = table.text("parent", example="kigali")
+    several = table.texts("parents", example="kigali")
+    if one is not None and several is not None:
+        table.fault("parents", 'stands beside "parent"; keep one of the two')
+    return (one,) if one is not None else several or ()
+
+
+def site_words(table: Table) -> SiteWords:
+    """What a site's own table says of its links."""
+    words = read_words(table.table("tables"))
+    return SiteWords(read_pairs(table.table("with")), (words,) if words else ())
+
+
 def every_ms(table: Table) -> int | None:
     """How often a site calls its peers."""
     return table.duration_ms("every", default=None, least=EVERY_MS_LEAST, most=EVERY_MS_MOST)
 
 
-def _refuse_impossible_sites(sites_table: Table, sites_by_name: dict[str, SiteEntry]) -> None:
+def refuse_impossible_sites(sites_table: Table, sites_by_name: dict[str, SiteEntry]) -> None:
+    """Note what contradicts itself between the sites: parents and peers that are not there, circles
+    of parents, one address for two."""
     site_by_url: dict[str, str] = {}
     for name, site in sites_by_name.items():
         if site.url:
@@ -284,23 +335,24 @@ def _refuse_impossible_sites(sites_table: Table, sites_by_name: dict[str, SiteEn
                 sites_table.fault(
                     (name, "url"), f"is the address of {other} too; give each its own"
                 )
-        if site.parent == name:
-            sites_table.fault(
-                (name, "parent"), "is the site itself; name another or remove the key"
-            )
-        elif site.parent and site.parent not in sites_by_name:
-            sites_table.fault((name, "parent"), _undeclared(site.parent, name, sites_by_name))
+        for index, parent in enumerate(site.parents):
+            key = ("parent",) if len(site.parents) == 1 else ("parents", index)
+            if parent == name:
+                sites_table.fault((name, *key), "is the site itself; name another or remove it")
+            elif parent not in sites_by_name:
+                sites_table.fault((name, *key), _undeclared(parent, name, sites_by_name))
         for index, peer in enumerate(site.peers):
             place = (name, "peers", index)
             if peer == name:
                 sites_table.fault(place, "is the site itself; remove it")
             elif peer not in sites_by_name:
                 sites_table.fault(place, _undeclared(peer, name, sites_by_name))
-            elif peer == site.parent or sites_by_name[peer].parent == name:
+            elif peer in site.parents or name in sites_by_name[peer].parents:
                 sites_table.fault(place, f"{shown(peer)} is its parent or child already; remove it")
     for cycle in _cycles(sites_by_name):
+        several = len(sites_by_name[cycle[0]].parents) > 1
         sites_table.fault(
-            (cycle[0], "parent"),
+            (cycle[0], "parents" if several else "parent"),
             f"makes a circle of parents ({' -> '.join((*cycle, cycle[0]))}); "
             "one of them must be without a parent: use peers for what lies beside",
         )
@@ -312,29 +364,47 @@ def _undeclared(wrong: str, name: str, sites_by_name: dict[str, SiteEntry]) -> s
 
 
 def _cycles(sites_by_name: dict[str, SiteEntry]) -> list[list[str]]:
-    """Each circle of parents once, from its first site in the file."""
+    """Circles of parents, each from its first site in the file; every site that is in one is in
+    one of these."""
     cycles: list[list[str]] = []
     done: set[str] = set()
     for name in sites_by_name:
-        way: list[str] = []
-        step: str | None = name
-        while step in sites_by_name and step not in done and step not in way:
-            way.append(step)
-            step = sites_by_name[step].parent
-        if step in way and len(way) > way.index(step) and sites_by_name[step].parent != step:
-            cycles.append(way[way.index(step) :])
-        done.update(way)
+        circle = _way_back(name, sites_by_name)
+        if circle and name not in done:
+            cycles.append(circle)
+            done.update(circle)
     return cycles
+
+
+def _way_back(name: str, sites_by_name: dict[str, SiteEntry]) -> list[str]:
+    """From a site over parents to itself, by other sites; empty if no way leads back."""
+    ways, seen = [[name]], {name}
+    for way in ways:  # grows while it is walked
+        for parent in sites_by_name[way[-1]].parents:
+            if parent == name and len(way) > 1:
+                return way
+            if parent in sites_by_name and parent not in seen:
+                seen.add(parent)
+                ways.append([*way, parent])
+    return []
+
+
+def _refuse_words_of_strangers(sites_table: Table, topology: Topology) -> None:
+    """Words of a link that the two sites do not have."""
+    for name, site in topology.sites_by_name.items():
+        neighbours = topology.neighbours(name)
+        for other in site.words.pairs:
+            if other != CHILDREN and other not in neighbours:
+                sites_table.fault(
+                    (name, "with", other),
+                    f"{name} exchanges with no site {shown(other)}; {meant(other, neighbours)}",
+                )
 
 
 def _refuse_later_site_rules(table: Table) -> None:
     budget = table.text("budget", example="2 MB/h", check=_budget_fault)
     if budget is not None:
         table.fault("budget", _LATER)
-    directions = table.table("tables")
-    for name in directions.remaining():
-        if directions.choice(name, among=DIRECTIONS) is not None:
-            directions.fault(name, _LATER)
 
 
 def _budget_fault(budget: str) -> str | None:

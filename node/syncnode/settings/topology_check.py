@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from syncnode.settings.toml_lines import Path as TomlPath
 from syncnode.settings.toml_lines import line_of, lines_by_path
-from syncnode.settings.topology import Topology
+from syncnode.settings.topology import SiteEntry, Topology
 
 NAMED = 8  # sites named in one sentence
 
@@ -64,8 +64,8 @@ def islands(topology: Topology) -> list[list[str]]:
 def links(topology: Topology) -> Iterator[tuple[str, str]]:
     """Each two sites that exchange, once: child and parent, or two peers."""
     for site in topology.sites_by_name.values():
-        if site.parent:
-            yield site.name, site.parent
+        for parent in site.parents:
+            yield site.name, parent
     yield from beside(topology)
 
 
@@ -81,7 +81,7 @@ def beside(topology: Topology) -> list[tuple[str, str]]:
 def _apart(topology: Topology) -> Iterator[tuple[TomlPath, str]]:
     main, *others = islands(topology) or [[]]
     for island in others:
-        tops = [name for name in island if topology.sites_by_name[name].parent is None]
+        tops = [name for name in island if not topology.sites_by_name[name].parents]
         top = tops[0] if tops else island[0]
         which = f"{_named(island)} are" if len(island) > 1 else "is"
         yield (
@@ -99,10 +99,17 @@ def _unbegun(topology: Topology) -> Iterator[tuple[TomlPath, str]]:
         if sites[one].url or sites[other].url:
             continue
         yield (
-            ("sites", one, "parent" if sites[one].parent == other else "peers"),
+            ("sites", one, _key_of(sites[one], other)),
             f"neither {one} nor {other} has an address, so neither can call the other; give "
             f'{other} one, such as url = "https://sync.{other}.example:8470"',
         )
+
+
+def _key_of(site: SiteEntry, other: str) -> str:
+    """Where a site's table names the other."""
+    if other not in site.parents:
+        return "peers"
+    return "parent" if len(site.parents) == 1 else "parents"
 
 
 def _named(names: list[str]) -> str:

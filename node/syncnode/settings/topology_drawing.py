@@ -25,8 +25,7 @@ def mermaid(topology: Topology) -> str:
         label = "<br/>".join(_escaped(part) for part in _label(site))
         lines.append(f'    {number[site.name]}["{label}"]')
     for site in topology.sites_by_name.values():
-        if site.parent:
-            lines.append(f"    {number[site.parent]} --- {number[site.name]}")
+        lines += [f"    {number[parent]} --- {number[site.name]}" for parent in site.parents]
     lines += [f"    {number[one]} -.- {number[other]}" for one, other in beside(topology)]
     return "\n".join(lines)
 
@@ -44,8 +43,7 @@ def svg(topology: Topology) -> str:
         '<rect width="100%" height="100%" fill="white"/>',
     ]
     for site in topology.sites_by_name.values():
-        if site.parent:
-            parts.append(_line(boxes[site.parent], boxes[site.name]))
+        parts += [_line(boxes[parent], boxes[site.name]) for parent in site.parents]
     parts += [_arc(boxes[one], boxes[other]) for one, other in beside(topology)]
     parts += [_box(boxes[name], site) for name, site in topology.sites_by_name.items()]
     return "\n".join([*parts, "</svg>"])
@@ -67,11 +65,12 @@ class _Tree:
             self.peers[other].append(one)
 
     def lines(self, name: str, first: str, rest: str) -> Iterator[str]:
-        """The site, and below it those that it is the parent of."""
-        peers = self.peers[name]
+        """The site, and below it those that it is the first parent of."""
+        peers, others = self.peers[name], self.sites[name].parents[1:]
         about = _label(self.sites[name])[1]
         with_peers = f"  <-> {', '.join(peers)}" if peers else ""
-        yield f"{first}{name}  ({about}){with_peers}"
+        also = f"  and below {', '.join(others)}" if others else ""
+        yield f"{first}{name}  ({about}){also}{with_peers}"
         for child in self.children[name]:
             last = child == self.children[name][-1]
             branch, below = ("└── ", "    ") if last else ("├── ", "│   ")

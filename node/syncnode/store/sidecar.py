@@ -39,9 +39,12 @@ SIDECAR_TABLES = (
     "dismissed",
     "stage",
     "staged",
+    "bundle",
     "peer",
     "invite",
     "hook",
+    "revoked",
+    "lan",
 )
 """What follows `syncnode_` in the names of the tables made here, but for those of clocks."""
 DROPPED = "schema_dropped"
@@ -100,12 +103,20 @@ def sidecar_ddl(plan: SchemaPlan, dialect: Dialect) -> list[str]:
         f"row_count {big} NOT NULL, scopes {text}",
         "syncnode_staged": f"sender {key} NOT NULL, position {big} NOT NULL, "
         f"body {blob} NOT NULL, PRIMARY KEY (sender, position)",
+        "syncnode_bundle": f"id {key} NOT NULL PRIMARY KEY, exporter {key} NOT NULL, "
+        f"name {word} NOT NULL, made_ms {big} NOT NULL, letter {blob} NOT NULL, "
+        f"scopes {text} NOT NULL, spans {text} NOT NULL, readers {text}",
         "syncnode_peer": f"site {key} NOT NULL PRIMARY KEY, name {word} NOT NULL, "
         f"role {word} NOT NULL, url {text} NOT NULL, public_key {short} NOT NULL, "
         f"certificate {blob}, frontier {blob}, session_nonce {word}, counter {big} NOT NULL, "
-        f"contact_ms {big}, trouble {text} NOT NULL, skew_ms {big} NOT NULL, kept {text}",
+        f"contact_ms {big}, trouble {text} NOT NULL, skew_ms {big} NOT NULL, kept {text}, "
+        f"directions {text}, unwanted {text}",
         "syncnode_invite": f"secret {key} NOT NULL PRIMARY KEY, name {word} NOT NULL, "
         f"role {word} NOT NULL, expires_ms {big} NOT NULL, used_ms {big}",
+        "syncnode_revoked": f"site {key} NOT NULL, signer {key} NOT NULL, "
+        f"body {blob} NOT NULL, PRIMARY KEY (site, signer)",
+        "syncnode_lan": f"site {key} NOT NULL PRIMARY KEY, url {text} NOT NULL, "
+        f"standing {word} NOT NULL, seen_ms {big} NOT NULL",
     }
     statements = [f"CREATE TABLE {name} ({body}){options}" for name, body in tables.items()]
     statements += [
@@ -330,7 +341,7 @@ class Sidecar:
         """The sums by which other sites can tell whether they hold the same."""
         import json
 
-        dropped = json.loads(self.settings.get(DROPPED, "[]"))
+        dropped = json.loads(self.settings.get(DROPPED, "{}"))
         return {name: total for name, total in self.sums.items() if name not in dropped}
 
     @property

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from syncsim.grammar.keys import Keys
 
+RULES_BY_LINK = "rules of tables by link are not simulated by this version"
 _UPGRADES = "waves of schema upgrades come with a later version"
 _COURIERS = "bundles that couriers carry come with a later version"
 _REVOCATION = "the revocation of sites comes with a later version"
@@ -24,6 +25,8 @@ LATER_KEYS: Mapping[str, str] = {
     "couriers": _COURIERS,
     "bundles": _COURIERS,
     "revocations": _REVOCATION,
+    "with": RULES_BY_LINK,
+    "groups": "groups of sites are not simulated by this version",
     "budget": "budgets are not simulated by this version",
     "priority": "priorities of tables are not simulated by this version",
     "preset": "presets of tables are not simulated: every site has the simulated clinic's tables",

@@ -15,14 +15,15 @@ from pathlib import Path
 from syncnode.settings.toml_reader import Document, meant, shown
 from syncnode.settings.topology import (
     SiteEntry,
-    _refuse_impossible_sites,
     every_ms,
     name_fault,
+    parents,
     read_topology,
+    refuse_impossible_sites,
     url_fault,
 )
 from syncsim.grammar.keys import Keys
-from syncsim.grammar.later import refuse_later
+from syncsim.grammar.later import RULES_BY_LINK, refuse_later
 from syncsim.grammar.links import LinkClasses
 from syncsim.grammar.patterns import DRIFT_PPM_MAX, OFFSET_MS_MAX, SITES_MAX, pattern
 from syncsim.grammar.people import Profiles
@@ -85,9 +86,9 @@ class Network:
             self.document.fault(
                 ("sites",), f"there are {len(self.planned)} sites; {SITES_MAX} are possible"
             )
-        _refuse_impossible_sites(
+        refuse_impossible_sites(
             self.root.table("sites"),
-            {s.name: SiteEntry(s.name, None, s.parent, s.peers) for s in self.sites},
+            {s.name: SiteEntry(s.name, None, _above(s), s.peers) for s in self.sites},
         )
         self._read_links()
 
@@ -100,7 +101,7 @@ class Network:
             if fault := name_fault(name):
                 sites.fault(name, fault)
             if name in included:
-                for key in ("parent", "peers", "every", "url"):
+                for key in ("parent", "parents", "peers", "every", "url"):
                     if key in table:
                         table.any_value(key)
                         table.fault(key, "is for the topology to say, where the site is declared")
@@ -114,7 +115,8 @@ class Network:
 
     def _planned(self, entry: SiteEntry, table: Keys | None) -> Planned:
         defaults = self._defaults
-        site = Site(entry.name, entry.parent, entry.peers, entry.every_ms)
+        # A second parent is called like a peer: strategies know one way up.
+        site = Site(entry.name, entry.parent, (*entry.parents[1:], *entry.peers), entry.every_ms)
         if table is None:
             site = replace(site, people=defaults.people, tables=defaults.tables)
             return Planned(site, defaults.link, defaults.link)
@@ -141,6 +143,8 @@ class Network:
             return {}
         file = self.path.parent / name
         declared = read_topology(file)
+        if any(map(declared.words_of, declared.sites_by_name)):
+            self.root.fault("topology", f"{RULES_BY_LINK}; take them out of {file.name}")
         self.text = self._with_topology(file)
         self._keep_tables(chosen(self.root, declared.tables))
         return declared.sites_by_name
@@ -304,11 +308,11 @@ def _parted(near: Mapping[str, Sequence[str]], names: Sequence[str]) -> tuple[st
 
 
 def _entry(name: str, table: Keys) -> SiteEntry:
-    refuse_later(table, "budget")
+    refuse_later(table, "budget", "with")
     return SiteEntry(
         name,
         url=table.text("url", example="https://sync.kigali.example:8470", check=url_fault),
-        parent=table.text("parent", example="kigali"),
+        parents=parents(table),
         peers=table.texts("peers", example="kigali") or (),
         every_ms=every_ms(table),
     )
@@ -317,4 +321,12 @@ def _entry(name: str, table: Keys) -> SiteEntry:
 def _read_name(root: Keys) -> None:
     network = root.table("network")
     network.text("name", example="rwinkwavu", check=name_fault)
+    if "tables" in network:
+        network.any_value("tables")
+        network.fault("tables", f"{RULES_BY_LINK}; remove it")
     network.refuse_unknown()
+    refuse_later(root, "groups")
+
+
+def _above(site: Site) -> tuple[str, ...]:
+    return (site.parent,) if site.parent is not None else ()

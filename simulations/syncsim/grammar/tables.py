@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 
+from syncnode.settings.link_rules import DIRECTIONS
 from syncnode.settings.toml_reader import meant, shown
-from syncnode.settings.topology import DIRECTIONS, TableChoice, table_choice
+from syncnode.settings.topology import TableChoice, table_choice
 from syncsim.grammar.keys import Keys
 from syncsim.grammar.later import refuse_later
 from syncsim.schema import TABLES

@@ -1,0 +1,330 @@
+"""Which tables cross which links: the words of a topology, and what the sites do about them."""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mariadb_sites import run
+from processes import ProcessSite, eventually
+from sites import Site, make_site, one_network, sync
+
+from syncnode.links.peers import Peer, put_peer
+from syncnode.operations import status
+from syncnode.operations.site import open_replica
+from syncnode.settings.config import read_settings
+from syncnode.settings.link_rules import CHILDREN, DIRECTIONS, EVERY_TABLE, SiteWords
+from syncnode.settings.topology import read_topology
+from syncnode.store.database import Database
+from syncproto.errors import ConfigError
+
+U1, U2, U3 = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "123")
+SCHEMA = tuple(
+    f"CREATE TABLE {name} (id INTEGER PRIMARY KEY, uuid CHAR(36) NOT NULL UNIQUE, note VARCHAR(20))"
+    for name in ("report", "reference", "shared")
+)
+
+# Words
+
+
+def network(folder: Path, text: str):
+    path = folder / "topology.toml"
+    path.write_text(text)
+    return read_topology(path)
+
+
+def test_the_nearest_word_decides_and_a_table_of_its_own_before_all_tables(tmp_path):
+    topology = network(
+        tmp_path,
+        """
+        [network.tables]
+        report = "send"
+        "*" = "both"
+        [groups.posts]
+        sites = ["huye", "butare"]
+        tables = {"*" = "receive", report = "none"}
+        [sites.kigali]
+        [sites.kigali.with.children.tables]
+        audit = "receive"
+        [sites.kigali.with.huye.tables]
+        audit = "send"
+        [sites.huye]
+        parent = "kigali"
+        [sites.huye.tables]
+        shared = "both"
+        [sites.butare]
+        parent = "kigali"
+        peers = ["huye"]
+        """,
+    )
+    kigali, huye, butare = (topology.words_of(name) for name in ("kigali", "huye", "butare"))
+    assert huye.word("shared", "kigali", child=False) == "both"  # the site
+    assert huye.word("person", "kigali", child=False) == "receive"  # the group, for all tables
+    assert huye.word("report", "butare", child=False) == "none"  # the group
+    assert butare.word("person", "somebody", child=True) == "both"  # below, children say it
+    assert butare.word("report", "somebody", child=True) == "none"  # but for "none"
+    assert kigali.word("report", "anybody", child=False) == "send"  # the network
+    assert kigali.word("report", "huye", child=True) == "both"
+    assert kigali.word("audit", "huye", child=True) == "send"  # the pair
+    assert kigali.word("audit", "butare", child=True) == "receive"  # all children
+    assert kigali.word("audit", "above", child=False) == "both"
+
+
+NAMES = st.sampled_from(["report", "shared", EVERY_TABLE])
+WORDS = st.dictionaries(NAMES, st.sampled_from(DIRECTIONS))
+
+
+@given(
+    st.dictionaries(st.sampled_from(["huye", "butare", CHILDREN]), st.tuples(WORDS)),
+    st.tuples(WORDS, WORDS, WORDS),
+    st.booleans(),
+)
+def test_words_are_heeded_by_their_nearness(pairs, levels, child):
+    """Stated once more: of all that speaks of the table on this link, the nearest."""
+    said: list[str] = []
+    places: list[Mapping[str, str]] = [*pairs.get("huye", ())]
+    if child:
+        places += pairs.get(CHILDREN, ())
+    for place in places:
+        said += [place[name] for name in ("report", EVERY_TABLE) if name in place]
+    general = [
+        place[name] for place in levels for name in ("report", EVERY_TABLE) if name in place
+    ][:1]
+    said += general if not child or general == ["none"] else []
+    word = said[0] if said else "both"
+    words = SiteWords(pairs, levels)
+    assert words.word("report", "huye", child=child) == word
+    found = words.directions("huye", ["report"], child=child)
+    assert (found.unsent, found.unreceived) == (
+        {"report"} if word in ("receive", "none") else set(),
+        {"report"} if word in ("send", "none") else set(),
+    )
+
+
+def test_what_cannot_be_meant_is_refused_with_its_line(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        network(
+            tmp_path,
+            "[sites.a]\n[sites.a.tables]\nx = 'sent'\n[sites.b]\nparent = 'a'\n"
+            "[groups.g]\nsites = ['a', 'c']\ntables.x = 'none'\n"
+            "[groups.h]\nsites = ['a']\ntables.x = 'both'\n"
+            "[groups.i]\n[sites.children]\n",
+        )
+    assert [line.rpartition("/topology.toml:")[2] for line in str(caught.value).splitlines()] == [
+        '3: sites.a.tables.x: "sent" is not one of both, send, receive, none',
+        '7: groups.g.sites[1]: "c" is not declared under [sites]',
+        '11: groups.h.tables.x: "a" is in group g too, which says "none"; say it of the site: '
+        "[sites.a.tables]",
+        '12: groups.i.sites: names no site; write, say, sites = ["kigali", "huye"]',
+        '13: sites.children: "children" stands for all children of a site; give the site another '
+        "name",
+    ]
+    with pytest.raises(ConfigError, match=r"5: sites.b.with.c: b exchanges with no site .c.; kn"):
+        network(
+            tmp_path,
+            "[sites.a]\n[sites.c]\n[sites.b]\nparent = 'a'\n[sites.b.with.c.tables]\nx = 'both'\n",
+        )
+
+
+def test_a_sites_own_file_says_more_than_the_network(tmp_path):
+    network(
+        tmp_path, "[sites.a]\n[sites.b]\nparent = 'a'\n[sites.b.tables]\nx = 'none'\ny = 'send'\n"
+    )
+    path = tmp_path / "syncnode.toml"
+    path.write_text(
+        "name = 'b'\ndatabase = 'sqlite:///b.db'\ntopology = 'topology.toml'\n"
+        "[site.tables]\nx = 'receive'\n[site.with.a.tables]\nz = 'none'\n"
+    )
+    words = read_settings(path, {}).words
+    assert [words.word(table, "a", child=False) for table in "xyz"] == ["receive", "send", "none"]
+
+
+# Sites
+
+
+class Network:
+    """Sites of one network in this process; each knows its neighbours by name and role."""
+
+    def __init__(self, folder: Path, text: str):
+        self.topology = network(folder, text)
+        self.sites: dict[str, Site] = {}
+        for name in self.topology.sites_by_name:
+            self.sites[name] = make_site(folder, name, SCHEMA)
+        one_network(*self.sites.values())
+        for name, site in self.sites.items():
+            with Database(site.settings.database).write() as tx:
+                for other in self.topology.neighbours(name):
+                    role = "child" if other in self.topology.children(name) else "parent"
+                    there = self.sites[other]
+                    put_peer(tx, Peer(there.id, other, role, "https://x:1", bytes(32)))
+        self.rule(self.topology)
+
+    def rule(self, topology) -> None:
+        """Go on under other words, as after a restart."""
+        self.topology = topology
+        for name, site in self.sites.items():
+            settings = replace(site.settings, words=topology.words_of(name))
+            site.replica.close()
+            site.settings, site.replica = settings, open_replica(settings)
+
+    def rounds(self) -> None:
+        """Everybody exchanges with each neighbour until nothing moves."""
+        for _ in range(2 * len(self.sites)):
+            for name, site in self.sites.items():
+                for other in self.topology.neighbours(name):
+                    sync(site, self.sites[other])
+
+    def notes(self, name: str, table: str) -> set[str]:
+        return {note for (note,) in self.sites[name].sql(f"SELECT note FROM {table}")}
+
+    def write(self, name: str, table: str, note: str) -> None:
+        number = sum(map(len, self.written(table)))
+        uuid = f"{number:08d}-{len(note):04d}-4000-8000-{abs(hash((name, table))) % 10**12:012d}"
+        run(self.sites[name], f"INSERT INTO {table} (uuid, note) VALUES (?, ?)", uuid, note)
+
+    def written(self, table: str) -> list[set[str]]:
+        return [self.notes(name, table) for name in self.sites]
+
+    def close(self) -> None:
+        for site in self.sites.values():
+            site.close()
+
+
+@pytest.fixture
+def rules(tmp_path):
+    made: list[Network] = []
+
+    def make(text: str) -> Network:
+        made.append(Network(tmp_path, text))
+        return made[0]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+THREE = """
+[network.tables]
+report = "send"
+reference = "receive"
+[sites.top]
+url = "https://top:1"
+[sites.mid]
+parent = "top"
+url = "https://mid:1"
+[sites.low]
+parent = "mid"
+[sites.side]
+parent = "top"
+"""
+
+
+def test_reports_go_up_and_references_down_and_nothing_is_pending(rules):
+    net = rules(THREE)
+    for name, table in itertools.product(net.sites, ("report", "reference", "shared")):
+        net.write(name, table, name)
+    net.rounds()
+    everybody = {"top", "mid", "low", "side"}
+    assert net.written("shared") == [everybody] * 4
+    assert {name: net.notes(name, "report") for name in net.sites} == {
+        "top": everybody,
+        "mid": {"mid", "low"},
+        "low": {"low"},
+        "side": {"side"},
+    }
+    assert {name: net.notes(name, "reference") for name in net.sites} == {
+        "top": {"top"},
+        "mid": {"top", "mid"},
+        "low": {"top", "mid", "low"},
+        "side": {"top", "side"},
+    }
+    for site in net.sites.values():
+        site.replica.flush()
+        report = status(site.settings)
+        assert (report.pending, [peer.pending for peer in report.peers]) == (
+            0,
+            [0] * len(report.peers),
+        ), report
+        assert all(peer.equal for peer in report.peers), report
+
+
+def test_a_rule_that_changes_lets_come_what_was_held_back_and_nothing_else_moves(rules, tmp_path):
+    net = rules(THREE)
+    for name, table in itertools.product(net.sites, ("report", "shared")):
+        net.write(name, table, name)
+    net.rounds()
+    net.rule(network(tmp_path, THREE.replace('report = "send"', 'report = "both"')))
+    net.rounds()
+    assert {name: net.notes(name, "report") for name in net.sites} == {
+        name: {"top", "mid", "low", "side"} for name in net.sites
+    }
+    net.rule(network(tmp_path, THREE.replace('report = "send"', 'report = "none"')))
+    net.write("low", "report", "later")
+    net.rounds()
+    assert "later" not in net.notes("mid", "report")
+    for site in net.sites.values():
+        site.replica.flush()
+        assert status(site.settings).pending == 0
+
+
+def test_a_table_left_out_at_one_site_alone_is_not_pending_for_ever(tmp_path):
+    one = make_site(tmp_path, "one", SCHEMA)
+    other = make_site(tmp_path, "other", SCHEMA, exclude=("report",), pass_on=False)
+    one_network(one, other)
+    for site, there, role in ((one, other, "child"), (other, one, "parent")):
+        with site.replica.database.write() as tx:
+            put_peer(tx, Peer(there.id, there.name, role, "https://x:1", bytes(32)))
+    run(one, "INSERT INTO report (uuid, note) VALUES (?, ?)", U1, "a")
+    run(one, "INSERT INTO shared (uuid, note) VALUES (?, ?)", U2, "b")
+    for _ in range(3):
+        sync(one, other)
+    one.replica.flush()
+    report = status(one.settings)
+    assert report.pending == 0
+    assert report.peers[0].equal
+    assert other.sql("SELECT note FROM shared") == [("b",)]
+    assert other.sql("SELECT note FROM report") == []
+    one.close()
+    other.close()
+
+
+def test_a_running_node_takes_up_rules_that_change(tmp_path):
+    topology = tmp_path / "topology.toml"
+    sites = "[sites.top]\n[sites.low]\nparent = 'top'\n"
+    topology.write_text(sites)
+    top = ProcessSite(tmp_path, "top").init()
+    low = ProcessSite(tmp_path, "low", listens=False).init()
+    for site in (top, low):
+        site.config.write_text(f"topology = '{topology}'\n" + site.config.read_text())
+    topology.write_text(f"{sites}[sites.low.tables]\nvisit = 'none'\n")
+
+    def seen(site: ProcessSite, table: str, column: str):
+        return {value for (value,) in site.connection.execute(f"SELECT {column} FROM {table}")}
+
+    def write(site: ProcessSite, number: int) -> None:
+        text = f"of {site.name} {number}"
+        site.connection.execute("INSERT INTO patient (uuid, name) VALUES (?, ?)", (text, text))
+        site.connection.execute("INSERT INTO visit (uuid, note) VALUES (?, ?)", (text, text))
+
+    with top.serving():
+        top.admit(low)
+        with low.serving():
+            write(top, 1)
+            write(low, 1)
+            both = {"of top 1", "of low 1"}
+            eventually(lambda: seen(top, "patient", "name") == seen(low, "patient", "name") == both)
+            assert seen(top, "visit", "note") == {"of top 1"}
+            assert seen(low, "visit", "note") == {"of low 1"}
+            topology.write_text(f"{sites}[sites.top.with.low.tables]\nvisit = 'receive'\n")
+            eventually(lambda: seen(top, "visit", "note") == both)
+            assert seen(low, "visit", "note") == {"of low 1"}
+            topology.write_text("this is no TOML")
+            eventually(lambda: "the settings are left as they were" in low.log())
+            write(low, 2)
+            eventually(lambda: seen(top, "visit", "note") == both | {"of low 2"})
+            topology.write_text(sites)
+            eventually(lambda: seen(low, "visit", "note") == both | {"of low 2"})
+            eventually(lambda: low.report("status")["in_sync"])
