@@ -2,6 +2,7 @@
 every site and link."""
 
 import json
+import sqlite3
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -142,3 +143,114 @@ def test_svg_has_a_box_for_each_site_apart_from_the_others(capsys, country):
         assert y + height <= float(picture.get("height"))
         for left, top, wide, _ in boxes[place + 1 :]:
             assert top != y or left >= x + width or left + wide <= x
+
+
+# What rules of tables keep from sites
+
+RULED = """[network.tables]
+report = "send"
+reference = "receive"
+[sites.top]
+url = "https://top.example:1"
+[sites.mid]
+parent = "top"
+url = "https://mid.example:1"
+[sites.low]
+parent = "mid"
+[sites.side]
+parent = "top"
+"""
+
+
+def told(capsys, path, text: str) -> list[str]:
+    path.write_text(text)
+    _, out, _ = run(capsys, "topology", "check", path)
+    return [line.rpartition("/topology.toml:")[2] for line in out.splitlines()]
+
+
+def test_rules_of_one_way_say_what_they_mean(capsys, tmp_path):
+    path = tmp_path / "topology.toml"
+    path.write_text(RULED)
+    status, out, err = run(capsys, "topology", "check", path)
+    assert (status, out) == (0, "")
+    assert "every table comes where it is to be" in err
+    assert "that takes the database of a site" in err
+
+
+def test_a_relay_that_keeps_a_table_back_is_named_with_those_it_keeps_it_from(capsys, tmp_path):
+    path = tmp_path / "topology.toml"
+    assert told(capsys, path, RULED + '[sites.mid.tables]\nvisit = "none"\n') == [
+        "14: sites.mid.tables.visit: what top, low and side write of visit does not all come to "
+        "low, top and side, since mid does not pass it on; change this word, give them another "
+        "way, or say of them that they do not send or receive it"
+    ]
+    # By another way it comes after all.
+    assert (
+        told(
+            capsys,
+            path,
+            RULED.replace('parent = "mid"', 'parent = "mid"\npeers = ["side"]').replace(
+                "[sites.side]", '[sites.side]\nurl = "https://side.example:1"'
+            )
+            + '[sites.mid.tables]\nvisit = "none"\n',
+        )
+        == []
+    )
+    # And who does not want it misses nothing.
+    assert (
+        told(capsys, path, RULED + '[groups.none]\nsites = ["mid", "low"]\ntables.visit = "none"\n')
+        == []
+    )
+
+
+def test_one_way_by_a_third_sites_rule_is_named(capsys, tmp_path):
+    path = tmp_path / "topology.toml"
+    (fault,) = told(capsys, path, RULED + '[sites.mid.tables]\nvisit = "send"\n')
+    assert fault.startswith(
+        "14: sites.mid.tables.visit: what top and side write of visit does not all"
+    )
+    (fault,) = told(capsys, path, RULED + '[sites.top.with.children.tables]\n"*" = "receive"\n')
+    assert "14: sites.top.with.children.tables.*: what" in fault
+
+
+def test_a_table_without_what_it_refers_to_is_named(capsys, tmp_path):
+    site = tmp_path / "site.db"
+    connection = sqlite3.connect(site)
+    connection.executescript(
+        "CREATE TABLE patient (id INTEGER PRIMARY KEY, uuid CHAR(36) NOT NULL UNIQUE);"
+        "CREATE TABLE visit (id INTEGER PRIMARY KEY, uuid CHAR(36) NOT NULL UNIQUE,"
+        " patient INTEGER NOT NULL REFERENCES patient (id), seen INTEGER REFERENCES patient (id))"
+    )
+    connection.close()
+    topology, config = tmp_path / "topology.toml", tmp_path / "syncnode.toml"
+    topology.write_text(RULED)
+    place = ("--config", config)
+    init = ("init", "--database", f"sqlite:///{site}", "--name", "low", *place)
+    assert main([*map(str, init)]) == 0
+    config.write_text(f"topology = 'topology.toml'\n{config.read_text()}")
+    capsys.readouterr()
+
+    def check(text: str) -> tuple[int, list[str]]:
+        topology.write_text(text)
+        status, out, _ = run(capsys, "topology", "check", *place)
+        return status, [line.rpartition("/topology.toml:")[2] for line in out.splitlines()]
+
+    assert check(RULED) == (0, [])
+    assert check(RULED + '[sites.low.tables]\npatient = "none"\n') == (
+        1,
+        [
+            "14: sites.low.tables.patient: visit comes to top, mid, low and side from sites whose "
+            "patient does not, and refers to it (patient): such rows would wait there for ever; "
+            "let patient come too, or keep visit away",
+        ],
+    )
+    assert check(RULED + '[sites.low.tables]\npatient = "none"\nvisit = "none"\n') == (0, [])
+    # Reference data come from above, and what refers to them goes up as well.
+    assert check(RULED + '[sites.low.tables]\npatient = "receive"\nvisit = "both"\n') == (0, [])
+    status, faults = check(RULED + '[sites.low.tables]\npatient = "receive"\nvisit = "send"\n')
+    assert (status, faults) == (0, [])
+    status, faults = check(RULED + '[sites.low.tables]\npatient = "send"\n')
+    assert (status, [fault.partition(" and refers")[0] for fault in faults]) == (
+        1,
+        ["14: sites.low.tables.patient: visit comes to low from sites whose patient does not,"],
+    )

@@ -121,6 +121,11 @@ class Topology:
     words: Words = field(default_factory=dict)
     groups: tuple[Group, ...] = ()
 
+    @property
+    def ruled(self) -> bool:
+        """Whether something is said of tables on links."""
+        return any(self.words_of(name) for name in self.sites_by_name)
+
     def words_of(self, name: str) -> SiteWords:
         """Everything that is said of a site's tables."""
         levels = (words_of_groups(self.groups, name), self.words)

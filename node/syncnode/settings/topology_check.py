@@ -4,12 +4,13 @@
 well formed and still does not work.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from syncnode.settings.toml_lines import Path as TomlPath
 from syncnode.settings.toml_lines import line_of, lines_by_path
 from syncnode.settings.topology import SiteEntry, Topology
+from syncnode.settings.topology_tables import Needed, unclosed, unreached
 
 NAMED = 8  # sites named in one sentence
 
@@ -29,10 +30,15 @@ class Finding:
     text: str
 
 
-def check(topology: Topology) -> tuple[Finding, ...]:
-    """Everything that does not work, in the order of the lines."""
+def check(topology: Topology, needed: Iterable[Needed] = ()) -> tuple[Finding, ...]:
+    """Everything that does not work, in the order of the lines. `needed`: what tables refer to."""
     lines = lines_by_path(topology.path.read_text("utf-8-sig").replace("\r\n", "\n"))
-    found = [*_apart(topology), *_unbegun(topology)]
+    found = [
+        *_apart(topology),
+        *_unbegun(topology),
+        *unreached(topology),
+        *unclosed(topology, needed),
+    ]
     return tuple(
         sorted(
             (Finding(line_of(lines, path), ".".join(map(str, path)), text) for path, text in found),
