@@ -10,8 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from syncnode.settings.link_keys import EVERY_MS_LEAST, EVERY_MS_MOST
 from syncnode.settings.toml_reader import Document, meant, shown
-from syncnode.settings.topology import EVERY_MS_LEAST, EVERY_MS_MOST
 from syncsim.checkers import CHECKERS
 from syncsim.grammar.keys import Keys
 from syncsim.grammar.later import LATER_KEYS, refuse_later

@@ -16,10 +16,13 @@ from syncnode.links.peers import Peer, put_peer
 from syncnode.operations import status
 from syncnode.operations.site import open_replica
 from syncnode.settings.config import read_settings
-from syncnode.settings.link_rules import CHILDREN, DIRECTIONS, EVERY_TABLE, SiteWords
+from syncnode.settings.link_keys import LinkKeys
+from syncnode.settings.link_rules import CHILDREN, DIRECTIONS, EVERY_TABLE, Said, SiteRules
 from syncnode.settings.topology import read_topology
 from syncnode.store.database import Database
+from syncproto.budget import Allowance
 from syncproto.errors import ConfigError
+from syncproto.windows import Window
 
 U1, U2, U3 = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "123")
 SCHEMA = tuple(
@@ -60,7 +63,7 @@ def test_the_nearest_word_decides_and_a_table_of_its_own_before_all_tables(tmp_p
         peers = ["huye"]
         """,
     )
-    kigali, huye, butare = (topology.words_of(name) for name in ("kigali", "huye", "butare"))
+    kigali, huye, butare = (topology.rules_of(name) for name in ("kigali", "huye", "butare"))
     assert huye.word("shared", "kigali", child=False) == "both"  # the site
     assert huye.word("person", "kigali", child=False) == "receive"  # the group, for all tables
     assert huye.word("report", "butare", child=False) == "none"  # the group
@@ -95,7 +98,9 @@ def test_words_are_heeded_by_their_nearness(pairs, levels, child):
     ][:1]
     said += general if not child or general == ["none"] else []
     word = said[0] if said else "both"
-    words = SiteWords(pairs, levels)
+    words = SiteRules(
+        {name: tuple(map(Said, said)) for name, said in pairs.items()}, tuple(map(Said, levels))
+    )
     assert words.word("report", "huye", child=child) == word
     found = words.directions("huye", ["report"], child=child)
     assert (found.unsent, found.unreceived) == (
@@ -116,8 +121,8 @@ def test_what_cannot_be_meant_is_refused_with_its_line(tmp_path):
     assert [line.rpartition("/topology.toml:")[2] for line in str(caught.value).splitlines()] == [
         '3: sites.a.tables.x: "sent" is not one of both, send, receive, none',
         '7: groups.g.sites[1]: "c" is not declared under [sites]',
-        '11: groups.h.tables.x: "a" is in group g too, which says "none"; say it of the site: '
-        "[sites.a.tables]",
+        '11: groups.h.tables.x: "a" is in group g too, which says otherwise; say it of the site: '
+        "[sites.a]",
         '12: groups.i.sites: names no site; write, say, sites = ["kigali", "huye"]',
         '13: sites.children: "children" stands for all children of a site; give the site another '
         "name",
@@ -138,7 +143,7 @@ def test_a_sites_own_file_says_more_than_the_network(tmp_path):
         "name = 'b'\ndatabase = 'sqlite:///b.db'\ntopology = 'topology.toml'\n"
         "[site.tables]\nx = 'receive'\n[site.with.a.tables]\nz = 'none'\n"
     )
-    words = read_settings(path, {}).words
+    words = read_settings(path, {}).rules
     assert [words.word(table, "a", child=False) for table in "xyz"] == ["receive", "send", "none"]
 
 
@@ -166,7 +171,7 @@ class Network:
         """Go on under other words, as after a restart."""
         self.topology = topology
         for name, site in self.sites.items():
-            settings = replace(site.settings, words=topology.words_of(name))
+            settings = replace(site.settings, rules=topology.rules_of(name))
             site.replica.close()
             site.settings, site.replica = settings, open_replica(settings)
 
@@ -328,3 +333,84 @@ def test_a_running_node_takes_up_rules_that_change(tmp_path):
             topology.write_text(sites)
             eventually(lambda: seen(low, "visit", "note") == both | {"of low 2"})
             eventually(lambda: low.report("status")["in_sync"])
+
+
+# Calls
+
+
+def test_the_nearest_key_of_a_link_counts_and_a_budget_of_all_links_is_apart(tmp_path):
+    topology = network(
+        tmp_path,
+        """
+        [network]
+        every = "5m"
+        budget = "2 MB/h"
+        [groups.ships]
+        sites = ["ship"]
+        open = ["22:00-06:00", "12:30-13:00"]
+        stay = false
+        [sites.top]
+        [sites.ship]
+        parent = "top"
+        peers = ["boat"]
+        every = "1h"
+        timeout = "1m"
+        [sites.ship.with.top]
+        budget = "64 kB/m"
+        tries = 3
+        batch = "8 kB"
+        [sites.boat]
+        """,
+    )
+    hour = 3_600_000
+    windows = (Window(22 * hour, 6 * hour), Window(12 * hour + hour // 2, 13 * hour))
+    ship = topology.rules_of("ship")
+    assert ship.keys("top", child=False) == LinkKeys(
+        hour, False, 3, 60_000, 8_000, Allowance(64_000, 60_000), windows
+    )
+    assert ship.keys("boat", child=False) == LinkKeys(hour, False, timeout_ms=60_000, open=windows)
+    assert ship.budget == Allowance(2_000_000, hour)
+    assert topology.rules_of("top").keys("ship", child=True) == LinkKeys(300_000)
+    path = tmp_path / "syncnode.toml"
+    path.write_text(
+        "name = 'ship'\ndatabase = 'sqlite:///b.db'\ntopology = 'topology.toml'\nevery = '2m'\n"
+        "[site.with.top]\nstay = true\n"
+    )
+    settings = read_settings(path, {})
+    assert settings.link("top", child=False).every_ms == settings.every_ms == 120_000
+    assert settings.link("top", child=False).stay
+    assert settings.link("boat", child=False).tries == 10
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        (
+            'budget = "lots"',
+            'budget: "lots" is no budget; write an amount by time',
+        ),
+        ('budget = "1 kB/d"', 'budget: "1 kB/d" is less than one request takes; 4096 B would do'),
+        ('open = ["25:00-6:00"]', 'open[0]: "25:00-6:00" is no time of the day'),
+        ('open = ["06:00-06:00"]', 'open[0]: "06:00-06:00" is no time of the day'),
+        ('open = "22:00-06:00"', "open: must be a list"),
+        ("tries = 0", "tries: 0 is not between 1 and 1000"),
+        ('timeout = "1s"', 'timeout: "1s" is not between "5s" and "1h"'),
+        ('batch = "1 B"', "batch: 1 bytes is not between 512 and 67108864"),
+        ("stay = 1", "stay: is 1; write true or false"),
+    ],
+)
+@pytest.mark.parametrize("place", ["network", "groups.g", "sites.a", "sites.a.with.b"])
+def test_a_wrong_key_of_a_link_is_named_wherever_it_stands(tmp_path, place, line, fault):
+    lines = {
+        "groups.g": ["sites = ['a']"],
+        "sites.a": ["peers = ['b']"],
+        "sites.b": [],
+        "network": [],
+        "sites.a.with.b": [],
+    }
+    lines[place].append(line)
+    text = "\n".join(f"[{one}]\n" + "\n".join(said) for one, said in lines.items())
+    with pytest.raises(ConfigError) as caught:
+        network(tmp_path, text)
+    (told,) = str(caught.value).splitlines()
+    assert told.partition(": ")[2].startswith(f"{place}.{fault}"), told

@@ -57,17 +57,16 @@ from syncnode.settings.database_url import (
 )
 from syncnode.settings.hook_settings import Hook, read_hooks
 from syncnode.settings.lan_settings import NO_LAN, Lan, read_lan
-from syncnode.settings.link_rules import NO_WORDS, SiteWords
+from syncnode.settings.link_keys import LinkKeys, every_ms
+from syncnode.settings.link_rules import NO_RULES, Said, SiteRules, read_rules
 from syncnode.settings.toml_reader import Document, Table, meant, shown
 from syncnode.settings.topology import (
     EVERY_TABLE,
     TableChoice,
     Topology,
-    every_ms,
     name_fault,
     read_topology,
     renamings,
-    site_words,
     table_choice,
     url_fault,
 )
@@ -102,6 +101,8 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+DEFAULT_LINK = LinkKeys(every_ms=EVERY_MS, stay=True, tries=10, timeout_ms=180_000, open=())
+"""The longest silence is that of a peer which applies a large delta, on an old laptop."""
 
 
 class Address(NamedTuple):
@@ -134,7 +135,7 @@ class Settings:
         hooks: Whom to tell what was applied.
         filters: Names of filters by table.
         lan: Whether sites nearby find each other.
-        words: What is said of our tables on the links to peers.
+        rules: What is said of our links: which tables cross them, when and how we call.
     """
 
     path: Path
@@ -152,7 +153,7 @@ class Settings:
     hooks: tuple[Hook, ...] = ()
     filters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     lan: Lan = NO_LAN
-    words: SiteWords = NO_WORDS
+    rules: SiteRules = NO_RULES
 
     @property
     def url(self) -> str | None:
@@ -162,6 +163,11 @@ class Settings:
         if self.listen is None or _is_wildcard(self.listen.host):
             return None
         return f"https://{self.listen}"
+
+    def link(self, peer: str, *, child: bool) -> LinkKeys:
+        """How a peer is called; every key has a value but `batch_bytes` and `budget`, which may
+        be without a bound of their own."""
+        return self.rules.keys(peer, child=child).over(DEFAULT_LINK)
 
     @property
     def shown_database(self) -> str:
@@ -252,7 +258,9 @@ def _settings(document: Document, environment: Mapping[str, str]) -> Settings | 
     filters = read_filters(root.table("filters"))
     lan = read_lan(root.table("lan"))
     site = root.table("site")
-    words = site_words(site)
+    rules = read_rules(site)
+    if calls_every_ms is not None:
+        rules = SiteRules(levels=(Said(keys=LinkKeys(every_ms=calls_every_ms)),)).below(rules)
     site.refuse_unknown()
     tables_table = root.table("tables")
     tables = table_choice(tables_table, read_maps(root.table("maps")))
@@ -279,7 +287,7 @@ def _settings(document: Document, environment: Mapping[str, str]) -> Settings | 
         hooks=hooks,
         filters=filters,
         lan=lan,
-        words=words,
+        rules=rules,
     )
     settings, faults = within_network(settings)
     for place, text in faults:
@@ -395,7 +403,7 @@ def within_network(
         ),
         public_url=settings.public_url or (site.url if site else None),
         every_ms=(site.every_ms if site else None) or EVERY_MS,
-        words=network.words_of(site.name).below(settings.words) if site else settings.words,
+        rules=network.rules_of(site.name).below(settings.rules) if site else settings.rules,
     )
     return completed, faults
 

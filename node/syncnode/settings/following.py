@@ -13,7 +13,7 @@ from typing import NamedTuple
 from syncnode.settings.config import Settings, read_settings
 from syncproto.errors import ConfigError
 
-AT_ONCE = ("words", "every_ms", "topology")
+AT_ONCE = ("rules", "every_ms", "topology")
 """Settings that a running node takes up."""
 TABLES = "tables"  # `syncnode tables` and `init` carry these out; `status` says what is due
 

@@ -9,7 +9,7 @@ than none.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -22,27 +22,25 @@ from syncnode.schema.rule_files import (
     rules_by_table,
 )
 from syncnode.schema.rules import Layer, TableRules
+from syncnode.settings.link_keys import NOTHING_SAID
 from syncnode.settings.link_rules import (
     CHILDREN,
-    NO_WORDS,
+    NO_RULES,
     Group,
-    SiteWords,
-    Words,
+    Said,
+    SiteRules,
     read_groups,
-    read_pairs,
-    read_words,
-    words_of_groups,
+    read_rules,
+    read_said,
+    said_by_groups,
 )
 from syncnode.settings.toml_reader import Document, Table, meant, shown
 from syncproto.errors import ConfigError
 
 NAME_CHARS_MAX = 64  # fits a line of every report, and a label of a host name
-EVERY_MS_LEAST = 1_000
-EVERY_MS_MOST = 31 * 86_400_000
 TABLE_NAME_CHARS_MAX = 128  # MariaDB allows 64; SQLite anything
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?")
-_BUDGET = re.compile(r"\d{1,9}(?:\.\d{1,3})? ?(?:B|kB|KB|MB|GB)/(?:s|m|h|d)")
 _LATER = "is not carried out by this version; remove the key"
 
 
@@ -74,6 +72,7 @@ class TableChoice:
 
 
 EVERY_TABLE = TableChoice()
+NOTHING = Said(keys=NOTHING_SAID)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,21 +83,24 @@ class SiteEntry:
         url: Where others call it, `https://host:port`; None when nobody can.
         parents: The peers one level up, the first before the others; none at the top.
         peers: Sites beside it that it exchanges with, too.
-        every_ms: How often it calls them; None for the default.
-        words: What is said of its tables where it is declared.
+        rules: What is said of its links where it is declared.
     """
 
     name: str
     url: str | None = None
     parents: tuple[str, ...] = ()
     peers: tuple[str, ...] = ()
-    every_ms: int | None = None
-    words: SiteWords = NO_WORDS
+    rules: SiteRules = NO_RULES
 
     @property
     def parent(self) -> str | None:
         """The first of its parents."""
         return self.parents[0] if self.parents else None
+
+    @property
+    def every_ms(self) -> int | None:
+        """How often it calls others, as it is said of the site itself."""
+        return next((said.keys.every_ms for said in self.rules.levels), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ class Topology:
         network: Its name, if it has one.
         sites_by_name: In the order of the file.
         tables: The choice for the whole network.
-        words: What is said of the tables of every site.
+        said: What is said of the links of every site.
         groups: What is said of some sites together.
     """
 
@@ -118,18 +120,18 @@ class Topology:
     network: str | None
     sites_by_name: Mapping[str, SiteEntry]
     tables: TableChoice
-    words: Words = field(default_factory=dict)
+    said: Said = NOTHING
     groups: tuple[Group, ...] = ()
 
     @property
     def ruled(self) -> bool:
         """Whether something is said of tables on links."""
-        return any(self.words_of(name) for name in self.sites_by_name)
+        return any(self.rules_of(name).speaks_of_tables for name in self.sites_by_name)
 
-    def words_of(self, name: str) -> SiteWords:
-        """Everything that is said of a site's tables."""
-        levels = (words_of_groups(self.groups, name), self.words)
-        return SiteWords(levels=levels).below(self.sites_by_name[name].words)
+    def rules_of(self, name: str) -> SiteRules:
+        """Everything that is said of a site's links."""
+        levels = tuple(filter(None, (said_by_groups(self.groups, name), self.said)))
+        return SiteRules(levels=levels).below(self.sites_by_name[name].rules)
 
     def children(self, name: str) -> tuple[str, ...]:
         """The sites one level below `name`."""
@@ -156,7 +158,7 @@ def read_topology(path: Path) -> Topology:
     root = document.root
     network_table = root.table("network")
     network = network_table.text("name", example="rwinkwavu", check=name_fault)
-    words = read_words(network_table.table("tables"))
+    said = read_said(network_table)
     network_table.refuse_unknown()
     sites_table = root.table("sites")
     sites_by_name = _sites(sites_table)
@@ -168,7 +170,7 @@ def read_topology(path: Path) -> Topology:
     tables_table.refuse_unknown()
     root.refuse_unknown()
     document.refuse_faults()
-    topology = Topology(path, network, sites_by_name, tables, words, groups)
+    topology = Topology(path, network, sites_by_name, tables, said, groups)
     _refuse_words_of_strangers(sites_table, topology)
     document.refuse_faults()
     return topology
@@ -299,10 +301,8 @@ def _sites(sites_table: Table) -> dict[str, SiteEntry]:
             url=table.text("url", example="https://sync.kigali.example:8470", check=url_fault),
             parents=parents(table),
             peers=table.texts("peers", example="kigali") or (),
-            every_ms=every_ms(table),
-            words=site_words(table),
+            rules=read_rules(table),
         )
-        _refuse_later_site_rules(table)
         table.refuse_unknown()
     for key in sites_table.remaining():
         sites_table.fault(key, f"must be a table, such as [sites.{key}]")
@@ -316,17 +316,6 @@ def parents(table: Table) -> tuple[str, ...]:
     if one is not None and several is not None:
         table.fault("parents", 'stands beside "parent"; keep one of the two')
     return (one,) if one is not None else several or ()
-
-
-def site_words(table: Table) -> SiteWords:
-    """What a site's own table says of its links."""
-    words = read_words(table.table("tables"))
-    return SiteWords(read_pairs(table.table("with")), (words,) if words else ())
-
-
-def every_ms(table: Table) -> int | None:
-    """How often a site calls its peers."""
-    return table.duration_ms("every", default=None, least=EVERY_MS_LEAST, most=EVERY_MS_MOST)
 
 
 def refuse_impossible_sites(sites_table: Table, sites_by_name: dict[str, SiteEntry]) -> None:
@@ -398,21 +387,9 @@ def _refuse_words_of_strangers(sites_table: Table, topology: Topology) -> None:
     """Words of a link that the two sites do not have."""
     for name, site in topology.sites_by_name.items():
         neighbours = topology.neighbours(name)
-        for other in site.words.pairs:
+        for other in site.rules.pairs:
             if other != CHILDREN and other not in neighbours:
                 sites_table.fault(
                     (name, "with", other),
                     f"{name} exchanges with no site {shown(other)}; {meant(other, neighbours)}",
                 )
-
-
-def _refuse_later_site_rules(table: Table) -> None:
-    budget = table.text("budget", example="2 MB/h", check=_budget_fault)
-    if budget is not None:
-        table.fault("budget", _LATER)
-
-
-def _budget_fault(budget: str) -> str | None:
-    if _BUDGET.fullmatch(budget):
-        return None
-    return f'{shown(budget)} is no budget; write an amount by time, such as "2 MB/h"'

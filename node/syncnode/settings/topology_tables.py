@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from syncnode.settings.link_rules import CHILDREN, EVERY_TABLE, SiteWords
+from syncnode.settings.link_rules import CHILDREN, EVERY_TABLE
 from syncnode.settings.toml_lines import Path as TomlPath
 from syncnode.settings.topology import Topology
 from syncproto.directions import Directions
@@ -74,19 +74,19 @@ def place_of(topology: Topology, site: str, table: str, peer: str) -> TomlPath:
     """Where the word stands that decides of a table on the link from a site to a peer; the site
     itself where nothing is said."""
     entry, child = topology.sites_by_name[site], peer in topology.children(site)
-    pairs = entry.words.pairs
+    pairs = entry.rules.pairs
     for name in (peer, CHILDREN) if child else (peer,):
-        for words in pairs.get(name, ()):
-            if (key := _key(words, table)) is not None:
+        for said in pairs.get(name, ()):
+            if (key := _key(said.words, table)) is not None:
                 return ("sites", site, "with", name, "tables", key)
-    for words in entry.words.levels:
-        if (key := _key(words, table)) is not None:
+    for said in entry.rules.levels:
+        if (key := _key(said.words, table)) is not None:
             return ("sites", site, "tables", key)
     for key in (table, EVERY_TABLE):
         for group in topology.groups:
-            if site in group.sites and key in group.words:
+            if site in group.sites and key in group.said.words:
                 return ("groups", group.name, "tables", key)
-    if (key := _key(topology.words, table)) is not None:
+    if (key := _key(topology.said.words, table)) is not None:
         return ("network", "tables", key)
     return ("sites", site)
 
@@ -102,10 +102,10 @@ class _Flow:
         self._apart: dict[str, dict[str, str]] = {}
         self._links: dict[str, dict[str, Directions]] = {}
         for name in topology.sites_by_name:
-            words = topology.words_of(name)
+            rules = topology.rules_of(name)
             children = frozenset(topology.children(name))
             self._links[name] = {
-                peer: words.directions(peer, [table], child=peer in children)
+                peer: rules.directions(peer, [table], child=peer in children)
                 for peer in topology.neighbours(name)
             }
 
@@ -220,13 +220,9 @@ class _Flow:
 
 def _tables(topology: Topology) -> list[str]:
     """Each table that a word names, and one that stands for all others where "*" has a word."""
-    words: list[SiteWords] = [topology.words_of(name) for name in topology.sites_by_name]
-    named = dict.fromkeys(name for one in words for name in one.named())
-    every = any(
-        EVERY_TABLE in said
-        for one in words
-        for said in (*one.levels, *(words for pair in one.pairs.values() for words in pair))
-    )
+    rules = [topology.rules_of(name) for name in topology.sites_by_name]
+    named = dict.fromkeys(name for one in rules for name in one.named())
+    every = any(one.speaks_of_every_table for one in rules)
     return [*named, *([EVERY_TABLE] if every else [])]
 
 

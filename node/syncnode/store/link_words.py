@@ -10,7 +10,7 @@ import json
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from syncnode.settings.link_rules import SiteWords
+from syncnode.settings.link_rules import SiteRules
 from syncnode.store.database import Transaction
 from syncproto.directions import EVERY_WAY, Directions
 from syncproto.identity import SiteId
@@ -26,7 +26,7 @@ class LinkWords:
         rules: Of our tables, by name of the peer.
     """
 
-    rules: SiteWords
+    rules: SiteRules
 
     def of(self, tx: Transaction, peer: SiteId, tables: Collection[str]) -> Directions:
         """What of the link to a peer stays back by our word. `tables`: those that are kept here."""
@@ -44,7 +44,7 @@ class LinkWords:
 
     def by_rules(self, name: str, role: str, tables: Collection[str]) -> Directions:
         """What the rules alone say of the link to a peer."""
-        if not self.rules:
+        if not self.rules.speaks_of_tables:
             return EVERY_WAY
         found = self.rules.directions(name, tables, child=role == CHILD)
         return found if found != EVERY_WAY else EVERY_WAY

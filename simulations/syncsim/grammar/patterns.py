@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from syncnode.settings.topology import EVERY_MS_LEAST, EVERY_MS_MOST, name_fault
+from syncnode.settings.link_keys import EVERY_MS_LEAST, EVERY_MS_MOST
+from syncnode.settings.topology import name_fault
 from syncsim.grammar.keys import Keys
 from syncsim.patterns import Level, Planned, mesh, ring, tree
 from syncsim.scenario import DAY_MS

@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from syncnode.settings.link_keys import LinkKeys, every_ms
+from syncnode.settings.link_rules import Said, SiteRules
 from syncnode.settings.toml_reader import Document, meant, shown
 from syncnode.settings.topology import (
     SiteEntry,
-    every_ms,
     name_fault,
     parents,
     read_topology,
@@ -143,7 +144,7 @@ class Network:
             return {}
         file = self.path.parent / name
         declared = read_topology(file)
-        if any(map(declared.words_of, declared.sites_by_name)):
+        if declared.ruled:
             self.root.fault("topology", f"{RULES_BY_LINK}; take them out of {file.name}")
         self.text = self._with_topology(file)
         self._keep_tables(chosen(self.root, declared.tables))
@@ -314,7 +315,7 @@ def _entry(name: str, table: Keys) -> SiteEntry:
         url=table.text("url", example="https://sync.kigali.example:8470", check=url_fault),
         parents=parents(table),
         peers=table.texts("peers", example="kigali") or (),
-        every_ms=every_ms(table),
+        rules=SiteRules(levels=(Said(keys=LinkKeys(every_ms=every_ms(table))),)),
     )
 
 
