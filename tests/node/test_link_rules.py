@@ -12,6 +12,7 @@ from mariadb_sites import run
 from processes import ProcessSite, eventually
 from sites import Site, make_site, one_network, sync
 
+from syncnode.links.metering import BESIDE_BYTES, Meter
 from syncnode.links.peers import Peer, put_peer
 from syncnode.operations import status
 from syncnode.operations.site import open_replica
@@ -22,6 +23,7 @@ from syncnode.settings.topology import read_topology
 from syncnode.store.database import Database
 from syncproto.budget import Allowance
 from syncproto.errors import ConfigError
+from syncproto.identity import SiteId
 from syncproto.windows import Window
 
 U1, U2, U3 = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "123")
@@ -380,6 +382,28 @@ def test_the_nearest_key_of_a_link_counts_and_a_budget_of_all_links_is_apart(tmp
     assert settings.link("top", child=False).every_ms == settings.every_ms == 120_000
     assert settings.link("top", child=False).stay
     assert settings.link("boat", child=False).tries == 10
+
+
+def test_what_was_spent_of_a_budget_outlives_the_process(tmp_path):
+    site = make_site(tmp_path, "one", SCHEMA)
+    other, allowance, now = SiteId(bytes(16)), Allowance(10_000, 3_600_000), [10**12]
+
+    def meter() -> Meter:
+        return Meter(lambda: allowance, lambda _: Allowance(20_000, 60_000), lambda: now[0])
+
+    first = meter()
+    first.crossed(other, 7_000)
+    with site.replica.database.write() as tx:
+        first.put(tx)
+    later = meter()
+    with site.replica.database.read() as tx:
+        later.read(tx)
+    assert later.room(other) == first.room(other) == 10_000 - 7_000 - BESIDE_BYTES
+    later.crossed(other, 2_000)
+    assert later.wait_ms(other) > 3_500_000
+    now[0] += 3_700_000
+    assert later.wait_ms(other) == 0
+    site.close()
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,10 @@ from typing import Protocol, TypeVar
 
 import trio
 
+from syncnode.links.metering import UNMETERED, Meter
 from syncnode.links.peers import Contact
 from syncnode.replica import EncodedChunk
-from syncnode.texts import skew_text, unshown_text
+from syncnode.texts import skew_text, unshown_text, utc_text
 from syncproto.codec import decode_chunk, encode_turn, split_turn
 from syncproto.errors import RefusedError, StoreError, SyncError
 from syncproto.frontier import Frontier
@@ -237,6 +238,8 @@ class Exchanger:
         wait_ms_max: How long a request is kept waiting at most.
         skew_ms_max: From where a peer's clock is worth a warning.
         answer_s_max: How long a peer may be silent over a turn that brings it no rows.
+        timeout_s: How long a peer may be silent at most.
+        meter: Says when a request must wait for its budget.
 
     Attributes:
         waiting_since_s: By peer that owes us an answer, since when by trio's clock.
@@ -255,8 +258,12 @@ class Exchanger:
         wait_ms_max: int,
         skew_ms_max: int,
         answer_s_max: float = ANSWER_S_MAX,
+        timeout_s: Callable[[SiteId], float] = lambda _: ANSWER_S_MAX,
+        meter: Meter = UNMETERED,
     ) -> None:
         self._replica = replica
+        self._timeout_s = timeout_s
+        self.meter = meter
         self._answer_s_max = answer_s_max
         self.waiting_since_s: dict[SiteId, float] = {}
         self.crossed: dict[SiteId, Crossed] = {}
@@ -316,7 +323,9 @@ class Exchanger:
                     step = await self._called(call, answer)
                     while isinstance(step.effect, Send) and not step.patient:
                         brings_rows = step.effect.turn.chunk is not None
-                        limit_s = ANSWER_S_MAX if brings_rows else self._answer_s_max
+                        limit_s = self._timeout_s(peer)
+                        if not brings_rows:
+                            limit_s = min(limit_s, self._answer_s_max)
                         answer = await self._say(peer, step, limit_s)
                         crossed.count(step, answer)
                         step = await self._called(call, answer)
@@ -380,11 +389,14 @@ class Exchanger:
 
     async def _say(self, peer: SiteId, step: Step, timeout_s: float) -> bytes:
         """The peer's answer; a peer whose database is busy is asked again for some seconds."""
+        await self._until_room(peer)
         self.waiting_since_s[peer] = trio.current_time()
         try:
             for attempt in range(BUSY_ATTEMPTS_MAX):
                 try:
-                    return await self._post(peer, step.body, timeout_s=timeout_s)
+                    answer = await self._post(peer, step.body, timeout_s=timeout_s)
+                    self.meter.crossed(peer, len(step.body) + len(answer))
+                    return answer
                 except RefusedError as error:
                     if error.status != BUSY_STATUS or attempt == BUSY_ATTEMPTS_MAX - 1:
                         raise
@@ -392,6 +404,13 @@ class Exchanger:
         finally:
             self.waiting_since_s.pop(peer, None)
         raise AssertionError("the last attempt returns or raises")
+
+    async def _until_room(self, peer: SiteId) -> None:
+        """Wait until the budgets allow another request; reports say so meanwhile."""
+        while wait_ms := self.meter.wait_ms(peer):
+            until = utc_text(self._wall_ms() + wait_ms)
+            self._note(peer, met=False, trouble=f"its budget of bytes is used up until {until}")
+            await trio.sleep(wait_ms / 1000)
 
     # Answering
 
@@ -404,7 +423,9 @@ class Exchanger:
         """
         answer = Answer(peer)
         try:
-            return await self._answered(peer, answer, body)
+            said = await self._answered(peer, answer, body)
+            self.meter.crossed(peer, len(body) + len(said))
+            return said
         except SyncError as error:
             if not isinstance(error, StoreError):
                 self._note(peer, met=False, trouble=str(error))

@@ -3,22 +3,28 @@
 After a first exchange two things go on at once: a request that the peer keeps waiting until it
 has news for us, and a push as soon as there is news here. When either fails, both end, and after
 a pause (`backoff.py`) it begins again with a whole exchange; a peer that calls us meanwhile is
-there, so then the pause is over at once.
+there, so then the pause is over at once. A link that does not stay is called every so often
+instead, and one with windows of the day only within them.
 """
 
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection
+from math import inf
 
 import trio
 
 from syncnode.links.exchange import Exchanger, News
+from syncnode.settings.link_keys import LinkKeys
 from syncproto.backoff import LAST_MS, retry_after_ms
 from syncproto.errors import ConfigError, PeerError, StoreError, SyncError, TransportError
 from syncproto.identity import SiteId
+from syncproto.windows import closes_in_ms, opens_in_ms
 
 logger = logging.getLogger(__name__)
 
+JITTER = 0.2  # of the time between two calls: sites that began together do not stay together
+OPENING_S = 30.0  # within which sites begin to call once their window has opened
 EMPTY_WAITS_MAX = 3  # waiting requests that return at once, with nothing, before we slow down
 
 
@@ -29,8 +35,9 @@ class Gossip:
         exchanger: Does the exchanges.
         news: What the replica holds that it did not hold before.
         wait_ms: How long a request asks to be kept waiting.
-        every_ms: The longest pause between two attempts.
+        link: How a peer is called; every key of it has a value.
         chance: A number from 0 to 1, anew at each call.
+        time_of_day_ms: Since midnight, by the clock of this machine.
     """
 
     def __init__(
@@ -39,16 +46,18 @@ class Gossip:
         *,
         news: News,
         wait_ms: int,
-        every_ms: int,
+        link: Callable[[SiteId], LinkKeys],
         chance: Callable[[], float],
+        time_of_day_ms: Callable[[], int],
     ) -> None:
         self._exchanger = exchanger
         self._news = news
         self._wait_ms = wait_ms
-        self._longest_ms = min(every_ms, LAST_MS)
+        self._link = link
         self._chance = chance
+        self._time_of_day_ms = time_of_day_ms
         self._scopes: dict[SiteId, trio.CancelScope] = {}
-        self._due: set[SiteId] = set()  # to be called whatever is known of them
+        self._calls: dict[SiteId, trio.CancelScope] = {}
         self._met: dict[SiteId, trio.Event] = defaultdict(trio.Event)
 
     def follow(self, nursery: trio.Nursery, peers: Collection[SiteId]) -> None:
@@ -60,13 +69,11 @@ class Gossip:
                 scope = self._scopes[peer] = trio.CancelScope()
                 nursery.start_soon(self._follow_one, peer, scope)
 
-    def go_by(self, *, every_ms: int) -> None:
-        """Go on by other settings: each peer is called at once, since what crosses the links may be
-        other than it was."""
-        self._longest_ms = min(every_ms, LAST_MS)
-        self._due = set(self._scopes)
-        for peer in self._due:
-            self.called_by(peer)
+    def begin_anew(self) -> None:
+        """The settings have changed: each peer is called at once, since what crosses the links may
+        be other than it was."""
+        for scope in self._calls.values():
+            scope.cancel()
 
     def called_by(self, peer: SiteId) -> None:
         """The peer has just called us, so it can be reached again."""
@@ -75,32 +82,56 @@ class Gossip:
 
     async def _follow_one(self, peer: SiteId, scope: trio.CancelScope) -> None:
         with scope:
-            failures = 0
             while True:
-                try:
+                with trio.CancelScope() as self._calls[peer]:
+                    await self._call_and_call(peer)
+
+    async def _call_and_call(self, peer: SiteId) -> None:
+        """Never return."""
+        failures = 0
+        while True:
+            await self._until_open(peer)
+            link = self._link(peer)
+            try:
+                with trio.move_on_after(self._open_for_s(link)):
                     await self._catch_up(peer)
                     failures = 0
-                    await self._stay_in_touch(peer)
-                except* (PeerError, TransportError, ConfigError, _IncompleteError) as group:
-                    error: Exception = _first(group)
-                except* StoreError as group:
-                    error = _first(group)
-                    if not (isinstance(error, StoreError) and error.transient):
-                        raise
-                failures += 1
-                if failures == 1:
-                    logger.info("lost touch with a peer: %s", error)
-                met = self._met[peer]
-                with trio.move_on_after(self._pause_s(failures)):
-                    await met.wait()
+                    await self._stay_in_touch(peer, link)
+                continue
+            except* (PeerError, TransportError, ConfigError, _IncompleteError) as group:
+                error: Exception = _first(group)
+            except* StoreError as group:
+                error = _first(group)
+                if not (isinstance(error, StoreError) and error.transient):
+                    raise
+            failures += 1
+            if failures == 1:
+                logger.info("lost touch with a peer: %s", error)
+            met = self._met[peer]
+            with trio.move_on_after(self._pause_s(failures, link)):
+                await met.wait()
+
+    async def _until_open(self, peer: SiteId) -> None:
+        """Wait for the window of the day in which calls are made; not all sites begin at once."""
+        opens_ms = opens_in_ms(self._link(peer).open or (), self._time_of_day_ms())
+        if opens_ms:
+            await trio.sleep(opens_ms / 1000 + OPENING_S * self._chance())
+
+    def _open_for_s(self, link: LinkKeys) -> float:
+        closes_ms = closes_in_ms(link.open or (), self._time_of_day_ms())
+        return inf if closes_ms is None else closes_ms / 1000
 
     async def _catch_up(self, peer: SiteId) -> None:
         outcome = await self._exchanger.call(peer)
         if not outcome.complete:
             raise _IncompleteError(outcome.reason)
 
-    async def _stay_in_touch(self, peer: SiteId) -> None:
-        """Return never; raise what breaks the link."""
+    async def _stay_in_touch(self, peer: SiteId, link: LinkKeys) -> None:
+        """Return when it is time for the next call, if the link does not stay; raise what breaks
+        it."""
+        if not link.stay:
+            await trio.sleep(_every_s(link) * (1 + JITTER * (self._chance() - 0.5)))
+            return
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._listen, peer)
             nursery.start_soon(self._push, peer)
@@ -115,7 +146,7 @@ class Gossip:
             waited = trio.current_time() - began_s >= 1.0
             empty = 0 if waited or outcome.moved else empty + 1
             if empty >= EMPTY_WAITS_MAX:
-                await trio.sleep(self._pause_s(empty - EMPTY_WAITS_MAX + 1))
+                await trio.sleep(self._pause_s(empty - EMPTY_WAITS_MAX + 1, self._link(peer)))
 
     async def _push(self, peer: SiteId) -> None:
         # From before the catch-up: what came in between is pushed, too.
@@ -125,12 +156,19 @@ class Gossip:
         while True:
             await self._news.later_than(count)
             count = self._news.count
-            if peer in self._due or await self._exchanger.lacks(peer):
-                self._due.discard(peer)
+            if await self._exchanger.lacks(peer):
                 await self._catch_up(peer)
 
-    def _pause_s(self, failures: int) -> float:
-        return retry_after_ms(failures, self._chance(), longest_ms=self._longest_ms) / 1000
+    def _pause_s(self, failures: int, link: LinkKeys) -> float:
+        if link.tries is not None and failures > link.tries:
+            return _every_s(link) * (0.5 + 0.5 * self._chance())
+        longest_ms = min(round(_every_s(link) * 1000), LAST_MS)
+        return retry_after_ms(failures, self._chance(), longest_ms=longest_ms) / 1000
+
+
+def _every_s(link: LinkKeys) -> float:
+    assert link.every_ms is not None, "the link's keys are complete"
+    return link.every_ms / 1000
 
 
 class _IncompleteError(SyncError):

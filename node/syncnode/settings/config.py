@@ -167,7 +167,9 @@ class Settings:
     def link(self, peer: str, *, child: bool) -> LinkKeys:
         """How a peer is called; every key has a value but `batch_bytes` and `budget`, which may
         be without a bound of their own."""
-        return self.rules.keys(peer, child=child).over(DEFAULT_LINK)
+        return self.rules.keys(peer, child=child).over(
+            replace(DEFAULT_LINK, every_ms=self.every_ms)
+        )
 
     @property
     def shown_database(self) -> str:
