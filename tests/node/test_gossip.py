@@ -18,7 +18,9 @@ from syncproto.windows import DAY_MS, Window
 class Talking(Site):
     """A site whose node gossips."""
 
-    def __init__(self, name, sites, nursery, calls=(), link=DEFAULT_LINK, **options):
+    def __init__(
+        self, name, sites, nursery, calls=(), link=DEFAULT_LINK, first=lambda _: True, **options
+    ):
         super().__init__(name, sites, **options)
         self.gossip = Gossip(
             self.exchanger,
@@ -27,8 +29,14 @@ class Talking(Site):
             link=lambda _: link,
             chance=lambda: 1.0,
             time_of_day_ms=lambda: self.wall_ms() % DAY_MS,
+            first=first,
         )
         self.gossip.follow(nursery, [peer.site for peer in calls])
+
+    async def post(self, site, body, *, timeout_s):
+        if not self.sites[site].cut and isinstance(self.sites[site], Talking):
+            self.sites[site].gossip.answered(self.site)
+        return await super().post(site, body, timeout_s=timeout_s)
 
     def write(self, number, value="x"):
         super().write(number, value)
@@ -143,6 +151,32 @@ async def test_changes_made_during_the_first_exchange_are_not_forgotten(
     await trio.sleep(0.1)
     assert clinic.names() == hospital.names()
     assert len(clinic.names()) == 5
+
+
+async def test_of_two_that_can_call_each_other_one_does_while_it_can(
+    sites, nursery, autojump_clock
+):
+    hospital = Talking("hospital", sites, nursery, first=lambda _: False)
+    clinic = Talking("clinic", sites, nursery, [hospital])
+    hospital.gossip.follow(nursery, [clinic.site])
+    await trio.sleep(60)
+    for site in (hospital, clinic):
+        site.requests.clear()
+    rows = []
+    take = hospital.replica.receive
+    hospital.replica.receive = lambda chunk: (rows.append(chunk.row_count), take(chunk))[1]
+    clinic.write(1, "Ann")
+    await trio.sleep(1)
+    hospital.write(2, "Ben")
+    await trio.sleep(1)
+    assert clinic.names() == hospital.names() == {1: "Ann", 2: "Ben"}
+    assert rows == [1]
+    assert hospital.requests == []
+    hospital.cut = True  # from there nobody comes through; the other way is open
+    await trio.sleep(120)
+    hospital.write(3, "Cid")
+    await trio.sleep(1)
+    assert clinic.names() == {1: "Ann", 2: "Ben", 3: "Cid"}
 
 
 # What the settings of a link say

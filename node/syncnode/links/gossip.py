@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 JITTER = 0.2  # of the time between two calls: sites that began together do not stay together
 OPENING_S = 30.0  # within which sites begin to call once their window has opened
+QUIET_S = 30.0  # beside the longest wait: a peer that has not called for so long is called
 EMPTY_WAITS_MAX = 3  # waiting requests that return at once, with nothing, before we slow down
 
 
@@ -38,6 +39,8 @@ class Gossip:
         link: How a peer is called; every key of it has a value.
         chance: A number from 0 to 1, anew at each call.
         time_of_day_ms: Since midnight, by the clock of this machine.
+        first: Of two sites that can each call the other, whether we are the one that does. The
+            other calls only while it is not called: two calls would carry each change twice.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Gossip:
         link: Callable[[SiteId], LinkKeys],
         chance: Callable[[], float],
         time_of_day_ms: Callable[[], int],
+        first: Callable[[SiteId], bool] = lambda _: True,
     ) -> None:
         self._exchanger = exchanger
         self._news = news
@@ -56,6 +60,8 @@ class Gossip:
         self._link = link
         self._chance = chance
         self._time_of_day_ms = time_of_day_ms
+        self._first = first
+        self._called_s: dict[SiteId, float] = {}  # when each peer last called us
         self._scopes: dict[SiteId, trio.CancelScope] = {}
         self._calls: dict[SiteId, trio.CancelScope] = {}
         self._met: dict[SiteId, trio.Event] = defaultdict(trio.Event)
@@ -75,8 +81,17 @@ class Gossip:
         for scope in self._calls.values():
             scope.cancel()
 
+    def answered(self, peer: SiteId) -> None:
+        """The peer calls us: then what is new goes to it as answers, and we need not call."""
+        if not self._first(peer):
+            began = peer not in self._called_s or self._called_for_s(peer) <= 0
+            self._called_s[peer] = trio.current_time()
+            if began and peer in self._calls:
+                self._calls[peer].cancel()
+        self.called_by(peer)
+
     def called_by(self, peer: SiteId) -> None:
-        """The peer has just called us, so it can be reached again."""
+        """The peer is there, so it can be reached again."""
         self._met[peer].set()
         self._met[peer] = trio.Event()
 
@@ -91,6 +106,7 @@ class Gossip:
         failures = 0
         while True:
             await self._until_open(peer)
+            await self._until_not_called(peer)
             link = self._link(peer)
             try:
                 with trio.move_on_after(self._open_for_s(link)):
@@ -116,6 +132,16 @@ class Gossip:
         opens_ms = opens_in_ms(self._link(peer).open or (), self._time_of_day_ms())
         if opens_ms:
             await trio.sleep(opens_ms / 1000 + OPENING_S * self._chance())
+
+    async def _until_not_called(self, peer: SiteId) -> None:
+        while (left_s := self._called_for_s(peer)) > 0:
+            await trio.sleep(left_s)
+
+    def _called_for_s(self, peer: SiteId) -> float:
+        """How long the last call of the peer lets us wait for its next one."""
+        if peer not in self._called_s:
+            return 0.0
+        return self._called_s[peer] + self._wait_ms / 1000 + QUIET_S - trio.current_time()
 
     def _open_for_s(self, link: LinkKeys) -> float:
         closes_ms = closes_in_ms(link.open or (), self._time_of_day_ms())

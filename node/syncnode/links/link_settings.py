@@ -18,8 +18,9 @@ class LinkSettings:
         settings: As they are now: an admin may change them while the node runs.
     """
 
-    def __init__(self, settings: "Settings", members: Members) -> None:
+    def __init__(self, settings: "Settings", members: Members, own: SiteId) -> None:
         self.settings = settings
+        self._own = own
         self._members = members
 
     def of(self, site: SiteId) -> LinkKeys:
@@ -28,6 +29,14 @@ class LinkSettings:
         if peer is None:
             return self.settings.link("", child=False)
         return self.settings.link(peer.name, child=peer.role == "child")
+
+    def is_first(self, site: SiteId) -> bool:
+        """Of us and a peer who can both call, whether we are the one that does: the child, or of
+        two beside each other the one whose id is the smaller."""
+        peer = self._members.by_site.get(site)
+        if peer is None or peer.role == "parent":
+            return True
+        return peer.role != "child" and self._own < site
 
     def timeout_s(self, site: SiteId) -> float:
         """How long a peer may be silent."""
