@@ -5,6 +5,7 @@ Fixtures:
     mariadb_url: The URL of an empty database on it, dropped after the test.
     postgresql, postgresql_url: The same of PostgreSQL (`servers.PostgreSQL`).
     openmrs: The folder of the OpenMRS schema and rows, beside the repository.
+    lan: A LAN of network namespaces (`namespaces.Lan`).
     seeds: How many times the usual effort a search for faults is worth.
 
 A test that cannot run says so at the end of the run, never in silence; where CI is set, a missing
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
+import namespaces
 import pytest
 from servers import MariaDB, PostgreSQL, mariadb_programs, postgresql_programs
 
@@ -57,12 +59,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "postgresql: needs a PostgreSQL server (tests/install-servers)"
     )
+    config.addinivalue_line(
+        "markers", "lan: needs network namespaces: root, and tests/install-servers"
+    )
     config.addinivalue_line("markers", f"openmrs: needs {OPENMRS} beside the repository")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     fixtures = getattr(item, "fixturenames", ())
-    for name in (*SERVER_NAMES, "openmrs"):
+    for name in (*SERVER_NAMES, "openmrs", "lan"):
         if name in fixtures:
             item.add_marker(name)
 
@@ -73,6 +78,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         "mariadb": mariadb_programs() is None and "MariaDB not found",
         "postgresql": postgresql_programs() is None and "PostgreSQL not found",
         "openmrs": not _openmrs(item.config).is_dir() and f"{OPENMRS} is absent",
+        "lan": item.get_closest_marker("lan") is not None and namespaces.lacking(),
     }
     for name, reason in lacks.items():
         if reason and item.get_closest_marker(name):
@@ -114,6 +120,14 @@ def pytest_terminal_summary(
                 f"({remedy}){grave}",
                 yellow=True,
             )
+    if "lan" in not_run:
+        terminalreporter.write_line(
+            f"lan: {namespaces.lacking()}, {_tests(not_run['lan'])} did not run "
+            "(as root, sh tests/install-servers gets the programs)",
+            yellow=True,
+        )
+    elif not namespaces.lacking():
+        terminalreporter.write_line("lan: network namespaces, with multicast")
     if "openmrs" in not_run:
         terminalreporter.write_line(
             f"openmrs: {_tests(not_run['openmrs'])} did not run, {OPENMRS} is absent", yellow=True
@@ -160,6 +174,12 @@ def openmrs(pytestconfig: pytest.Config) -> Path:
     if not folder.is_dir():
         pytest.skip(f"{OPENMRS} is absent")
     return folder
+
+
+@pytest.fixture
+def lan() -> Iterator[namespaces.Lan]:
+    with namespaces.Lan() as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

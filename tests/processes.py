@@ -48,7 +48,10 @@ class ProcessSite:
 
     Attributes:
         url: Where it listens; None for a site that only calls.
+        prefix: What a command that runs elsewhere begins with, as in `namespaces.Machine.inside`.
     """
+
+    prefix: tuple[str, ...] = ()
 
     def __init__(self, folder: Path, name: str, *, listens: bool = True) -> None:
         self.folder = folder / name
@@ -66,7 +69,7 @@ class ProcessSite:
 
     def command(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "syncnode", *arguments, "--config", str(self.config)],
+            [*self._program, *arguments, "--config", str(self.config)],
             capture_output=True,
             text=True,
             input=stdin,
@@ -74,6 +77,10 @@ class ProcessSite:
             env=_environment(),
             timeout=120,
         )
+
+    @property
+    def _program(self) -> tuple[str, ...]:
+        return (*self.prefix, sys.executable, "-m", "syncnode")
 
     def run(self, *arguments: str) -> str:
         """Standard output of a command that must be done."""
@@ -97,16 +104,24 @@ class ProcessSite:
     # The daemon
 
     def start(self, **environment: str) -> None:
+        self.launch(**environment)
+        self.await_start()
+
+    def launch(self, **environment: str) -> None:
+        """Begin to start."""
+        self._begun = self.log().count("peers:")
         with (self.folder / "serve.log").open("a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "syncnode", "serve", "--config", str(self.config)],
+                [*self._program, "serve", "--config", str(self.config)],
                 stdout=log,
                 stderr=log,
                 text=True,
                 env={**_environment(), **environment},
             )
-        began = self.log().count("peers:")
-        eventually(lambda: self.log().count("peers:") > began or self.ended, within_s=START_S_MAX)
+
+    def await_start(self) -> None:
+        begun = self._begun
+        eventually(lambda: self.log().count("peers:") > begun or self.ended, within_s=START_S_MAX)
         assert not self.ended, self.log()
 
     @property

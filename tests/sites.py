@@ -187,7 +187,7 @@ class Site:
             else:
                 ((rows,),) = self.look(f"SELECT count(*) FROM {kept_table.quoted}")
                 ((copies,),) = self.look(
-                    "SELECT count(*) FROM syncnode_row WHERE place='shown' "
+                    "SELECT count(*) FROM syncnode_row WHERE place IN ('shown', 'altered') "
                     f"AND tbl={kept_table.number}"
                 )
                 told = f"{self.name}.{kept_table.name}: {rows} rows, {copies} copies"

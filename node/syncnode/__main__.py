@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from syncnode.cli import (
+    bundles,
     clashes,
     deciding,
     membership,
@@ -26,7 +27,7 @@ from syncproto.errors import SyncError, UsageError
 
 DEBUG_VARIABLE = "SYNCNODE_DEBUG"
 FAMILIES = (
-    site, membership, running, tables, reports, deciding, clashes, verifying, topology
+    site, membership, running, tables, reports, deciding, clashes, verifying, bundles, topology
 )  # fmt: skip
 # Rows are values without cycles, made by the ten thousand. With Python's own thresholds a fifth of
 # the CPU time of a first load goes into looking for cycles among them.

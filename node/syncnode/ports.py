@@ -15,6 +15,7 @@ import trio
 from syncnode.identity.credentials import SiteKey
 from syncnode.links.client import pinned_transport
 from syncnode.links.exchange import Exchanger
+from syncnode.links.lan import Discover, discover
 from syncnode.links.server import Listen, listen_tcp, server_context
 from syncnode.links.watcher import OnPulse, watch
 from syncnode.machine import THIS_MACHINE, Machine
@@ -52,6 +53,7 @@ class Ports:
         transport: Makes the connections to a site.
         listen: Opens listeners.
         server_context: How what listens proves who it is; None for not at all.
+        discover: Announces a site on its LANs and tells who else is there.
     """
 
     machine: Machine = THIS_MACHINE
@@ -63,6 +65,7 @@ class Ports:
     transport: Callable[[SiteId], httpx.AsyncBaseTransport] = pinned_transport
     listen: Listen = listen_tcp
     server_context: Callable[[SiteKey], ssl.SSLContext | None] = server_context
+    discover: Discover = discover
 
 
 REAL = Ports()

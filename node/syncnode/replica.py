@@ -15,6 +15,7 @@ from syncnode.apply.filters import Filters
 from syncnode.apply.repairing import SETTING as REPAIRS
 from syncnode.apply.repairing import Rewriting, with_repair
 from syncnode.apply.taking import Taking
+from syncnode.capture.dropped import CLAIMED, repeat_deletes
 from syncnode.capture.seal import NotPlain, Sealer
 from syncnode.dialects.base import Mode
 from syncnode.hooks.queue import note_applied
@@ -34,13 +35,13 @@ from syncnode.identity.renewals import (
 from syncnode.machine import THIS_MACHINE
 from syncnode.schema.plan import SchemaPlan
 from syncnode.settings.hook_settings import Hook
-from syncnode.settings.link_rules import NO_WORDS
+from syncnode.settings.link_rules import NO_RULES
 from syncnode.store.bundles import (
-    Bundle,
     any_bundle,
     begin_steps,
     drop_bundle,
     exporter_of,
+    find_bundle,
     positions,
     read_bundles,
 )
@@ -53,6 +54,7 @@ from syncnode.store.reading import Reader
 from syncnode.store.references import Referrers, inbound_keys
 from syncnode.store.sidecar import EDITION, RENEWAL_DUE, Sidecar, load_plan
 from syncnode.store.table import Origins, Table
+from syncnode.store.undone import DUE
 from syncnode.trace import phase
 from syncproto.bundle_rules import Fate, fate
 from syncproto.clock import SKEW_MS_MAX, latest_acceptable, milliseconds
@@ -76,7 +78,7 @@ ROWS_FIRST = 4_000  # rows of a first chunk, before their size is known
 ROWS_MAX = 40_000
 ATTEMPTS_MAX = 5  # of a step that meets a long journal or a locked row
 ATTEMPT_PAUSE_S = 0.2
-EVERY_TABLE_CROSSES = LinkWords(NO_WORDS)
+EVERY_TABLE_CROSSES = LinkWords(NO_RULES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -512,6 +514,7 @@ class DatabaseReplica:
                     book.advance(joined, self._wall_ms(), sender=sender)
                 finally:
                     applier.finish()
+                self._repeat_deletes(book, before)
                 self._queue_hooks(book, before)
                 book.save()
                 return Receipt(taken=True, applied=True)
@@ -567,7 +570,7 @@ class DatabaseReplica:
     def _take_step(
         self, sender: SiteId, applied: int, claim: Frontier, first_lsn: int, careful: bool
     ) -> None:
-        """One chunk of a catch-up that is too large for one transaction; or its end."""
+        """The next chunks of a catch-up that is too large for one transaction; or its end."""
         self.seal()
         with self.database.write() as tx:
             book = self._load(tx)
@@ -575,11 +578,8 @@ class DatabaseReplica:
             sealer = self._sealer(book, hidden)
             sealer.seal(single_read=tx.dialect.name != "sqlite")
             m = tx.mark
-            position = tx.value(
-                f"SELECT min(position) FROM syncnode_staged WHERE sender={m} AND position>{m}",
-                (sender, applied),
-            )
-            if position is None:
+            positions_left = self._positions_left(tx, sender, applied)
+            if not positions_left:
                 book._first_lsn = min(first_lsn, book._first_lsn)
                 came_from = exporter_of(tx, sender)
                 book.advance(book.frontier.joined(claim), self._wall_ms(), sender=came_from)
@@ -587,15 +587,45 @@ class DatabaseReplica:
             else:
                 before = book.lsn
                 applier = self._applier(book, hidden, sealer, careful=careful)
+                taken: list[int] = []
                 try:
-                    applier.apply([self._staged(tx, sender, position)], claim)
+                    applier.apply(self._step_of(tx, sender, positions_left, taken), claim)
                 finally:
                     applier.finish()
                 self._queue_hooks(book, before)
                 tx.execute(
-                    f"UPDATE syncnode_stage SET applied={m} WHERE sender={m}", (position, sender)
+                    f"UPDATE syncnode_stage SET applied={m} WHERE sender={m}", (taken[-1], sender)
                 )
+                self._repeat_deletes(book, before)
             book.save()
+
+    def _positions_left(self, tx: Transaction, sender: SiteId, applied: int) -> list[int]:
+        """Of the staged chunks that have yet to be applied."""
+        found = tx.rows(
+            f"SELECT position FROM syncnode_staged WHERE sender={tx.mark} "
+            f"AND position>{tx.mark} ORDER BY position",
+            (sender, applied),
+        )
+        return [position for (position,) in found]
+
+    def _step_of(
+        self, tx: Transaction, sender: SiteId, positions_left: Sequence[int], taken: list[int]
+    ) -> Iterator[Chunk]:
+        """The chunks of one step, each read when the one before it is applied; their positions
+        come into `taken`.
+
+        New rows dirty pages all over the index of their random keys, so a step costs by the size
+        of what stands there, too, and few long steps are cheaper. The chunks of a catch-up are
+        about equally long: the last one tells whether another fits.
+        """
+        rows = 0
+        for position in positions_left:
+            chunk = self._staged(tx, sender, position)
+            taken.append(position)
+            rows += chunk.row_count
+            yield chunk
+            if rows + chunk.row_count > self._apply_rows_max:
+                return
 
     def _drop_stage(self, tx: Transaction, sender: SiteId) -> None:
         drop_bundle(tx, sender)  # or what an exchange has staged: no site has the id of a bundle
@@ -610,26 +640,40 @@ class DatabaseReplica:
         with self.database.read() as tx:
             if not any_bundle(tx):
                 return 0
-        taken = 0
-        while any(list(map(self._take_bundle, self._bundles()))):
-            taken += 1
+        taken = found = self._take_each()
+        while found:  # one may be what another waits for
+            found = self._take_each()
+            taken += found
         return taken
 
-    def _bundles(self) -> list[Bundle]:
+    def _take_each(self) -> int:
         with self.database.read() as tx:
-            return read_bundles(tx)
+            waiting = [bundle.id for bundle in read_bundles(tx)]
+        return sum(map(self._take_bundle, waiting))
 
-    def _take_bundle(self, bundle: Bundle) -> bool:
-        """Whether it was taken now; the same again is harmless."""
-        with phase("apply"):
-            done = self._with_care(lambda careful: self._take_whole(bundle, careful))
-            self.resume()
+    def _take_bundle(self, name: bytes) -> bool:
+        """Whether it was taken now. Where rows are locked for long it is left for another time:
+        nothing is lost, and whoever brought something else has it."""
+        done = False
+        for attempt in range(ATTEMPTS_MAX):
+            try:
+                with phase("apply"):
+                    done |= self._with_care(lambda careful: self._take_whole(name, careful))
+                    self.resume()
+                break
+            except StoreError as error:
+                if not error.transient:
+                    raise
+            if attempt < ATTEMPTS_MAX - 1:
+                self._pause(ATTEMPT_PAUSE_S)
+                self.seal()
         return done
 
-    def _take_whole(self, bundle: Bundle, careful: bool) -> bool:
+    def _take_whole(self, name: bytes, careful: bool) -> bool:
         with self.database.write() as tx:
             book = self._load(tx)
-            if self._in_steps(tx):
+            bundle = find_bundle(tx, name)  # in this transaction: another process may have it
+            if bundle is None or self._in_steps(tx):
                 return False
             what = fate(book.frontier, bundle.base, bundle.claim, whole=bundle.whole)
             if what is Fate.NOT_NEEDED:
@@ -684,7 +728,8 @@ class DatabaseReplica:
         bound = self._wall_ms() + self._skew_ms_max
         return (
             tx.value(
-                f"SELECT 1 FROM syncnode_row WHERE place='aside' AND since_ms<={tx.mark} LIMIT 1",
+                f"SELECT 1 FROM syncnode_row WHERE place='aside' AND since_ms<={tx.mark} UNION ALL "
+                f"SELECT 1 FROM syncnode_setting WHERE name='{DUE}' AND value<>'' LIMIT 1",
                 (bound,),
             )
             is not None
@@ -704,7 +749,14 @@ class DatabaseReplica:
             finally:
                 applier.finish()
             self._queue_hooks(book, before)
+            self._repeat_deletes(book, before)
             book.save()
+
+    def _repeat_deletes(self, book: Sidecar, first_lsn: int) -> None:
+        if CLAIMED in book.settings:
+            sealer, wall_ms = self._sealer(book, HiddenRows(book)), self._wall_ms()
+            tables = self.tables.values()
+            repeat_deletes(book, sealer, tables, first_lsn, wall_ms=wall_ms, nonce=self._nonce)
 
     def _queue_hooks(self, book: Sidecar, first_lsn: int) -> None:
         if self._hooks:

@@ -183,7 +183,7 @@ class PeerReport:
     """One site that this one exchanges with.
 
     Attributes:
-        role: What it is to us: "parent", "child" or "peer".
+        role: What it is to us: "parent", "child", "peer", or "member" if it was met on the LAN.
         url: Where we call it; None when it calls us.
         last_exchange: When the last exchange with it ended; None before the first.
         pending: Rows here that it has not confirmed.
@@ -199,6 +199,37 @@ class PeerReport:
     pending: int
     equal: bool | None
     problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LanReport:
+    """One site that was seen on the LAN.
+
+    Attributes:
+        name: What a peer is called here; None for a site that is none.
+        url: Where it says that it listens.
+        standing: What came of it: "peer", or why nothing is exchanged with it.
+        seen: When it was last heard of.
+    """
+
+    site: str
+    name: str | None
+    url: str
+    standing: str
+    seen: str
+
+
+@dataclass(frozen=True, slots=True)
+class RevokedReport:
+    """A site that is no member any more.
+
+    Attributes:
+        peers: Which peers of this site that ended: the site itself, and whom it had let in.
+    """
+
+    name: str
+    site: str
+    peers: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,6 +439,9 @@ class TableComparison:
         rough: There are too many differences to look at each: of the rest the numbers are such
             as the numbers of rows give.
         unknown_to: "here" or "there" if the table is replicated at one side only.
+        missing_here, missing_there: Columns that one side has dropped; they were not compared.
+        namings: What rows are named by here and there, if that is not the same: nothing can be
+            compared then.
         examples: The first rows that differ.
     """
 
@@ -422,10 +456,14 @@ class TableComparison:
     rough: bool = False
     unknown_to: str | None = None
     examples: tuple[RowDifference, ...] = ()
+    missing_here: tuple[str, ...] = ()
+    missing_there: tuple[str, ...] = ()
+    namings: tuple[str, str] | None = None
 
     @property
     def equal(self) -> bool:
-        return not (self.different or self.only_here or self.only_there or self.on_the_way)
+        differs = self.different or self.only_here or self.only_there or self.on_the_way
+        return not (differs or self.namings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -493,3 +531,65 @@ class CheckReport:
     plan: tuple[str, ...] = ()
     repaired: int = 0
     reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExportReport:
+    """A bundle that was written.
+
+    Attributes:
+        bundle: Its id.
+        files: In order.
+        readers: Names of the sites that can open it.
+        needs: What readers must have before they can take it; None for nothing.
+        left_out: Tables that stay back by the rules of one of the links to the readers.
+    """
+
+    bundle: str
+    files: tuple[str, ...]
+    readers: tuple[str, ...]
+    rows: int
+    bytes: int
+    needs: str | None
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedFile:
+    """What became of one file.
+
+    Attributes:
+        exporter: Who made it, by the name it has here; None if that cannot be read.
+        made: When, by the exporter's clock.
+        part, parts: Which part, of how many.
+        rows: Kept of it just now.
+        problem: Why nothing of it was kept, in a sentence.
+    """
+
+    file: str
+    exporter: str | None = None
+    made: str | None = None
+    part: int | None = None
+    parts: int | None = None
+    rows: int = 0
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What `import` did.
+
+    Attributes:
+        done: All that was in the files is in the tables.
+        taken: How many bundles went into the tables just now.
+        waiting: For each bundle that waits what it lacks, and who can supply it, in a sentence.
+        reason: Why it is not done, in a sentence; None when it is.
+        notes: What else should be known.
+    """
+
+    files: tuple[ImportedFile, ...]
+    done: bool
+    taken: int
+    waiting: tuple[str, ...] = ()
+    reason: str | None = None
+    notes: tuple[str, ...] = ()

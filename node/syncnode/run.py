@@ -7,7 +7,7 @@ Nothing that matters lives in this process: it may end at any instruction.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -19,14 +19,19 @@ from syncnode.comparing.answers import Answers
 from syncnode.hooks.telling import HookRunner
 from syncnode.identity.credentials import BOOT_NONCE_BYTES, SiteKey, load_key, site_id_of_key
 from syncnode.identity.renewals import Herald
-from syncnode.links.client import PeerAddress, PeerClient
+from syncnode.links.client import PeerClient
 from syncnode.links.connection import DEFAULT_LIMITS
 from syncnode.links.exchange import Exchanger, News
 from syncnode.links.gateway import Gateway
 from syncnode.links.gossip import Gossip
-from syncnode.links.peers import Peer, put_contacts, read_peers
+from syncnode.links.link_settings import LinkSettings
+from syncnode.links.members import Members, Membership, read_membership
+from syncnode.links.metering import Meter
+from syncnode.links.peers import Peer, put_contacts
+from syncnode.links.repeating import Repeating
 from syncnode.links.server import serve
 from syncnode.links.watcher import Pulse
+from syncnode.nearby import Nearby
 from syncnode.ports import REAL, Ports
 from syncnode.replica import DatabaseReplica
 from syncnode.serve_lock import ServeLock
@@ -34,7 +39,7 @@ from syncnode.settings.following import SettingsFiles
 from syncnode.store.database import Database
 from syncnode.store.link_words import LinkWords
 from syncnode.store.remains import missing_text
-from syncproto.errors import ConfigError, StoreError
+from syncproto.errors import ConfigError, StoreError, UnexpectedMessageError
 from syncproto.identity import SiteId, site_text
 from syncproto.joining import COMPARE, encode_answer
 from syncproto.questions import is_question
@@ -57,27 +62,6 @@ def silent(_: str) -> None:
     """A notice that nobody reads."""
 
 
-class Members:
-    """The peers as the database has them, and the addresses to call."""
-
-    def __init__(self) -> None:
-        self.by_site: dict[SiteId, Peer] = {}
-
-    def replace(self, peers: list[Peer]) -> None:
-        self.by_site = {peer.site: peer for peer in peers}
-
-    def address(self, site: SiteId) -> PeerAddress:
-        return PeerAddress(site, self.by_site[site].url)
-
-    async def public_key(self, site: SiteId) -> bytes | None:
-        peer = self.by_site.get(site)
-        return peer.public_key if peer else None
-
-    def called(self) -> list[SiteId]:
-        """Those that have an address."""
-        return [site for site, peer in self.by_site.items() if peer.url]
-
-
 @dataclass(slots=True)
 class Parts:
     """What `serve`, `sync` and tests need of a node that is open.
@@ -91,27 +75,34 @@ class Parts:
     replica: DatabaseReplica
     key: SiteKey
     members: Members
+    links: LinkSettings
     client: PeerClient
     news: News
     exchanger: Exchanger
     limiter: trio.CapacityLimiter
+    repeating: Repeating
 
     async def in_database(self, work: Callable[[], T], /) -> T:
         """Run blocking work on the replica, after what runs there now."""
         return await self.ports.run_blocking(work, limiter=self.limiter)
 
-    async def read_members(self) -> dict[SiteId, Peer]:
+    async def read_members(self) -> Mapping[SiteId, Peer]:
         """Read the peers anew; what was known of them before."""
 
-        def work() -> list[Peer]:
+        def work() -> Membership:
             with self.replica.database.read() as tx:
-                return read_peers(tx)
+                return read_membership(tx)
 
         found = await self.in_database(work)
         # Two tasks may read at once: only one of them finds a newcomer new.
         before = self.members.by_site
         self.members.replace(found)
         return before
+
+    def read_spent(self) -> None:
+        """Blocking: what earlier processes spent of the budgets."""
+        with self.replica.database.read() as tx:
+            self.exchanger.meter.read(tx)
 
     def check_writable(self) -> None:
         """Blocking: a daemon that may not write must not look as if it ran.
@@ -130,11 +121,15 @@ class Parts:
         """Write down what was learned of peers."""
         contacts = self.exchanger.take_contacts()
 
+        meter = self.exchanger.meter
+
         def work() -> None:
-            if contacts or self.replica.has_heard:
-                with self.replica.database.write() as tx:  # one sync of the disk for both
+            if contacts or self.replica.has_heard or meter.has_changed:
+                with self.replica.database.write() as tx:  # one sync of the disk for all
                     self.replica.put_heard(tx)
                     put_contacts(tx, contacts)
+                    if meter.has_changed:
+                        meter.put(tx)
 
         await self.in_database(work)
 
@@ -159,6 +154,7 @@ async def open_parts(
     stack.push_async_callback(close)
     key = load_key(settings.key)
     members, news = Members(), News()
+    links = LinkSettings(settings, members, key.site)
     client = await stack.enter_async_context(
         PeerClient(
             key,
@@ -168,8 +164,13 @@ async def open_parts(
         )
     )
 
+    repeating = Repeating()
+
     async def post(site: SiteId, body: bytes, *, timeout_s: float) -> bytes:
-        return await client.post(members.address(site), "/exchange", body, timeout_s=timeout_s)
+        async def say(said: bytes) -> bytes:
+            return await members.post(client, site, said, timeout_s=timeout_s)
+
+        return await repeating.ask(site, body, say)
 
     exchanger = ports.exchanger(
         replica,
@@ -180,10 +181,15 @@ async def open_parts(
         wall_ms=machine.wall_ms,
         wait_ms_max=settings.limits.wait_ms_max,
         skew_ms_max=settings.limits.skew_ms_max,
+        timeout_s=links.timeout_s,
+        meter=Meter(links.budget, links.budget_of, machine.wall_ms),
         **patience,
     )
-    parts = Parts(settings, ports, replica, key, members, client, news, exchanger, limiter)
+    parts = Parts(
+        settings, ports, replica, key, members, links, client, news, exchanger, limiter, repeating
+    )
     await parts.read_members()
+    await in_database(parts.read_spent)
     return parts
 
 
@@ -228,6 +234,7 @@ class Node:
         self._schema = 0  # what pulses said of the schema when last followed
         self._missing: list[str] = []  # triggers of the capture, when last looked for
         self._followed: str | None = None  # what pulses said of the members when last read
+        self._nearby: Nearby | None = None
 
     async def __aenter__(self) -> Self:
         try:
@@ -254,12 +261,15 @@ class Node:
         await parts.in_database(parts.check_writable)
         self._answers = Answers(parts.replica)
         self._comparing = trio.CapacityLimiter(1)
+        machine = ports.machine
         self._gossip = Gossip(
             parts.exchanger,
             news=parts.news,
             wait_ms=settings.limits.wait_ms_max,
-            every_ms=settings.every_ms,
-            chance=ports.machine.chance,
+            link=parts.links.of,
+            chance=machine.chance,
+            time_of_day_ms=lambda: machine.time_of_day_ms(machine.wall_ms()),
+            first=parts.links.is_first,
         )
         self._herald = Herald(self._notice, ports.machine.wall_ms)
         self._herald.look(parts.replica.renewals)
@@ -279,9 +289,11 @@ class Node:
         workers.start_soon(self._flush_often)
         workers.start_soon(self._settle_often)
         workers.start_soon(self._look_often)
-        workers.start_soon(self._follow_settings, SettingsFiles(settings))
+        if settings.path.exists():
+            workers.start_soon(self._follow_settings, SettingsFiles(settings))
         workers.start_soon(self._keep_lock, lock)
-        self._gossip.follow(workers, parts.members.called())
+        self._nearby = self._look_around(workers)
+        self._follow(None)
         self._say_hello()
 
     def _say_hello(self) -> None:
@@ -311,6 +323,7 @@ class Node:
             known_sites=parts.members.public_key,
             exchange=self._answer,
             join=self._join,
+            meet=self._meet if settings.lan.discover else None,
             body_bytes_max=settings.limits.body_bytes_max,
             monotonic=trio.current_time,
         )
@@ -330,8 +343,13 @@ class Node:
     async def _answer(self, site: SiteId, body: bytes) -> bytes:
         if is_question(body):
             return await self._compare(site, body)
-        self._gossip.called_by(site)
-        return await self._parts.exchanger.answer(site, body)
+        self._gossip.answered(site)
+        answer = await self._parts.repeating.answer(
+            site, body, lambda turn: self._parts.exchanger.answer(site, turn)
+        )
+        if site not in self._parts.members.by_site:  # it may have waited for this for long
+            raise UnexpectedMessageError("this site is not known here any more")
+        return answer
 
     async def _compare(self, site: SiteId, body: bytes) -> bytes:
         """Beside the exchanges, since it only reads, and for long."""
@@ -343,8 +361,9 @@ class Node:
 
     async def _join(self, body: bytes) -> bytes:
         from syncnode.operations.membership import heard_join, join_answer
+        from syncnode.operations.vouching import issued
 
-        parts, finding = self._parts, b""
+        parts, finding, chain = self._parts, b"", b""
         request, role = await parts.in_database(
             lambda: heard_join(
                 parts.replica, parts.key, self.settings, body, machine=self.ports.machine
@@ -354,9 +373,42 @@ class Node:
             finding = await self._compare(site_id_of_key(request.public_key), request.question)
         else:
             await self._follow_members()
-        return encode_answer(join_answer(self.settings, parts.key, role, finding))
+            chain = await parts.in_database(lambda: issued(parts.replica.database, request))
+        return encode_answer(join_answer(self.settings, parts.key, role, finding, chain))
+
+    async def _meet(self, body: bytes) -> bytes:
+        nearby = self._nearby
+        if nearby is None:
+            raise StoreError("this site is about to begin; try again", transient=True)
+        return await nearby.answer(body)
 
     # Beside it
+
+    def _look_around(self, workers: trio.Nursery) -> Nearby | None:
+        """Find who is on the LAN, if that is wanted."""
+        if not self.settings.lan.discover:
+            return None
+        where = next(iter(self.listening), None)
+        nearby = Nearby(
+            self._parts,
+            host=where[0] if where else "",
+            port=where[1] if where else None,
+            follow=self._follow,
+            members_changed=self._follow_members,
+            notice=self._notice,
+        )
+        workers.start_soon(nearby.run)
+        return nearby
+
+    def _follow(self, met: SiteId | None) -> None:
+        """Keep in touch with whom there is to call; one has just proven to be there, if named."""
+        called = self._parts.members.called()
+        near = self._nearby.chosen(called) if self._nearby is not None else []
+        wanted = [*called, *near]
+        if met is not None:
+            # What waits for an answer at an address that is gone would wait for minutes.
+            self._gossip.follow(self._workers, [site for site in wanted if site != met])
+        self._gossip.follow(self._workers, wanted)
 
     async def _on_pulse(self, pulse: Pulse) -> bool:
         if pulse.schema != self._schema:
@@ -403,7 +455,9 @@ class Node:
         for site, peer in parts.members.by_site.items():
             if site not in before:
                 self._notice(f"{peer.name} is a {peer.role} now")
-        self._gossip.follow(self._workers, parts.members.called())
+        if self._nearby is not None:
+            self._nearby.members_read()
+        self._follow(None)
 
     async def _flush_often(self) -> None:
         while True:
@@ -428,10 +482,10 @@ class Node:
             if found.notice:
                 self._notice(found.notice)
             if found.changed:
-                self.settings = parts.settings = found.settings
-                parts.replica.words = LinkWords(found.settings.words)
-                self._gossip.go_by(every_ms=found.settings.every_ms)
+                self.settings = parts.settings = parts.links.settings = found.settings
+                parts.replica.words = LinkWords(found.settings.rules)
                 parts.news.stir()
+                self._gossip.begin_anew()
                 self._notice("the settings have changed; from now on the new ones hold")
 
     async def _look_often(self) -> None:

@@ -29,6 +29,7 @@ from syncproto.questions import (
     group_of,
     table_hash,
 )
+from syncproto.shapes import Shape, shapes_apart
 
 LEAF_ROWS_MAX = 8  # a row in a leaf costs 6 bytes, and so does a range
 # While few ranges differ they are cut in 32: that saves round trips. Of many, each with few
@@ -55,6 +56,9 @@ class TableDifference:
         uncounted: Rows of `different`, `only_here` and `only_there` beyond those named, as far
             as numbers tell: rows of both sides count as different there.
         unknown: The other side does not replicate the table, or this one does not.
+        namings: What its rows are named by here and there, if that is not the same: then no row
+            can be compared.
+        lacks_here, lacks_there: Columns that one side has dropped; they were left out.
     """
 
     here: int = 0
@@ -64,6 +68,9 @@ class TableDifference:
     only_there: list[RowKey] = field(default_factory=list)
     uncounted: tuple[int, int, int] = (0, 0, 0)
     unknown: bool = False
+    namings: tuple[str, str] | None = None
+    lacks_here: tuple[str, ...] = ()
+    lacks_there: tuple[str, ...] = ()
 
     @property
     def named(self) -> int:
@@ -72,7 +79,7 @@ class TableDifference:
     @property
     def counts(self) -> tuple[int, int, int, int]:
         """Rows that are the same, different, only here, only there."""
-        if self.unknown:
+        if self.unknown or self.namings:
             return 0, 0, self.here, self.there
         more = self.uncounted
         different = len(self.different) + more[0]
@@ -82,7 +89,7 @@ class TableDifference:
 
     @property
     def equal(self) -> bool:
-        return not self.unknown and not any(self.counts[1:])
+        return not (self.unknown or self.namings or any(self.counts[1:]))
 
 
 @dataclass(slots=True)
@@ -126,6 +133,7 @@ class Comparison:
         self._begun = False
         self._groups = 0  # whose tables are to be asked
         self._tables_to_ask: list[str] = []
+        self._left_out: dict[str, tuple[str, ...]] = {}
         self._pending: list[_Pending] = []
         self._asked: list[tuple[_Pending, int]] = []  # splits of the question that is out
         self._asked_rows: list[tuple[Range, list[tuple[RowKey, int]]]] = []
@@ -140,12 +148,9 @@ class Comparison:
     def question(self) -> Question | None:
         """What to ask next; None at the end."""
         if not self._begun:
-            return Question(self._run, groups=group_checks(self._ours.totals))
-        if self._groups:
-            checks = {
-                table_hash(name): self._ours.totals[name].check for name in self._tables_to_ask
-            }
-            return Question(self._run, tables=checks, asked_groups=self._groups)
+            return Question(self._run, groups=group_checks(self._ours.totals, self._ours.shapes))
+        if self._groups or self._tables_to_ask:
+            return self._ask_tables()
         if self._found >= self._found_rows_max:
             self._only_count()
         return self._descend() if self._pending else None
@@ -168,14 +173,32 @@ class Comparison:
                 for name in self._ours.totals
                 if finding.groups >> group_of(table_hash(name)) & 1
             ]
-        elif self._groups:
+        elif self._groups or self._tables_to_ask:
+            if self._groups:
+                self._note_others(finding)
             self._groups = 0
-            self._note_others(finding)
             self._heard_tables(finding)
         else:
             self._heard_ranges(finding)
 
     # Tables
+
+    def _ask_tables(self) -> Question:
+        """First of all tables of a group; then again of those without the columns that one side
+        dropped."""
+        named = {table_hash(name): name for name in self._tables_to_ask}
+        shapes = {table: self._ours.shapes[name].check for table, name in named.items()}
+        return Question(
+            self._run,
+            tables={table: self._ours.totals[name].check for table, name in named.items()},
+            asked_groups=self._groups,
+            shapes=shapes if self._groups else None,
+            left_out=self._told_left_out,
+        )
+
+    @property
+    def _told_left_out(self) -> dict[TableHash, tuple[str, ...]] | None:
+        return {table_hash(name): columns for name, columns in self._left_out.items()} or None
 
     def _note_others(self, finding: Finding) -> None:
         for name, count in (finding.others or {}).items():
@@ -191,11 +214,32 @@ class Comparison:
                 self.tables[name] = TableDifference(here=here, unknown=True)
                 continue
             told = (finding.tables or {}).get(hashed)
-            if told is None:
+            shape = (finding.shapes or {}).get(hashed)
+            if self._set_apart(name, shape, told) or told is None:
                 continue
-            self.tables[name] = TableDifference(here=here, there=told.rows)
+            table = self.tables[name]
+            table.there = told.rows
             self._depths[name] = min(self._ours.depth(name), told.depth)
             self._pending.append(_Pending(Range(name, 0, 0), told.rows))
+        if self._tables_to_ask:
+            self._ours.leave_out(self._left_out)
+
+    def _set_apart(self, name: str, shape: Shape | None, told: Told | None) -> bool:
+        """Whether the ranges of the table are not to be asked about, or not yet."""
+        ours, table = self._ours.shapes[name], self.tables[name]
+        theirs = shape or ours
+        if told is not None:
+            table.there = told.rows
+        if theirs.naming != ours.naming:
+            table.namings = ours.naming, theirs.naming
+            return True
+        dropped = tuple(sorted({*ours.dropped, *theirs.dropped}))
+        if told is None or not dropped or name in self._left_out:
+            return False
+        table.lacks_here, table.lacks_there = ours.dropped, theirs.dropped
+        self._left_out[name] = dropped
+        self._tables_to_ask.append(name)
+        return True
 
     # Ranges and rows
 
@@ -233,6 +277,7 @@ class Comparison:
         self._asked_rows = [(where, list(rows[where])) for where in leaves]
         return Question(
             self._run,
+            left_out=self._told_left_out,
             splits=tuple(splits),
             leaves=tuple(
                 Leaf(
@@ -316,7 +361,12 @@ def answered(question: Question, ours: Source, unshown: Mapping[str, int]) -> Fi
             than was told.
     """
     names = {table_hash(name): name for name in ours.totals}
+    if question.left_out:
+        ours.leave_out(
+            {names[table]: out for table, out in question.left_out.items() if table in names}
+        )
     tables, unknown, others = _tables(question, ours, names)
+    shapes = {table: ours.shapes[name] for table, name in names.items()}
     ranges = [_range(leaf, names) for leaf in question.leaves]
     rows = ours.rows(ranges) if ranges else {}
     return Finding(
@@ -331,13 +381,14 @@ def answered(question: Question, ours: Source, unshown: Mapping[str, int]) -> Fi
             _leaf_found(leaf, rows[where])
             for leaf, where in zip(question.leaves, ranges, strict=True)
         ),
+        shapes=shapes_apart(question.shapes or {}, shapes) or None,
     )
 
 
 def _groups(question: Question, ours: Source) -> int:
     if not question.groups:
         return 0
-    found = group_checks(ours.totals)
+    found = group_checks(ours.totals, ours.shapes)
     return sum(1 << at for at in range(GROUPS) if found[at] != question.groups[at])
 
 

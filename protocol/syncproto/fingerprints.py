@@ -22,6 +22,7 @@ from typing import NamedTuple, Protocol
 from syncproto.frames import dumped
 from syncproto.identity import RowKey
 from syncproto.row import Reference, Value
+from syncproto.shapes import Shape
 
 PLACE_BITS = 64
 HASH_MASK = (1 << 64) - 1
@@ -74,6 +75,13 @@ class Source(Protocol):
 
     totals: Mapping[str, Content]
     """Each table whole."""
+    shapes: Mapping[str, Shape]
+    """What rows are named by, and the columns."""
+
+    def leave_out(self, columns: Mapping[str, tuple[str, ...]]) -> None:
+        """From now on these columns of these tables do not count; other tables stay as they
+        are."""
+        ...
 
     def depth(self, table: str) -> int:
         """How far down contents are kept."""

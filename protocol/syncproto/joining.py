@@ -62,6 +62,8 @@ class JoinAnswer:
         network: What people call the network; "" if nothing.
         role: What the inviter is to the site now: "parent" or "peer".
         finding: For `COMPARE`: an encoded finding.
+        chain: For `JOIN`: the certificates of the site that joins, encoded; empty if nobody
+            vouches for the inviter itself.
     """
 
     name: str
@@ -69,6 +71,7 @@ class JoinAnswer:
     role: str
     public_key: bytes
     finding: bytes = b""
+    chain: bytes = b""
 
 
 def signed_part(request: JoinRequest) -> bytes:
@@ -134,6 +137,7 @@ def encode_answer(answer: JoinAnswer) -> bytes:
             answer.role,
             answer.public_key,
             answer.finding,
+            answer.chain,
         ]
     )
 
@@ -146,20 +150,23 @@ def decode_answer(body: bytes, limits: Limits = LIMITS) -> JoinAnswer:
     """
     if len(body) > limits.body_bytes:
         raise LimitExceededError(f"{len(body)} bytes: an answer to a join is shorter")
-    fields = as_list(loaded(body, limits), range(6, 7))
-    version, name, network, role, public, finding = fields
+    fields = as_list(loaded(body, limits), range(7, 8))
+    version, name, network, role, public, finding, chain = fields
     if version != PROTOCOL_VERSION:
         raise MalformedMessageError("the answer is of another version of the protocol")
     if role not in ("parent", "peer"):
         raise MalformedMessageError("expected a role")
     if type(finding) is not bytes:
         raise MalformedMessageError("expected a finding")
+    if type(chain) is not bytes:
+        raise MalformedMessageError("expected certificates")
     return JoinAnswer(
         name=as_text(name, TEXT_LENGTH_MAX),
         network=as_text(network, TEXT_LENGTH_MAX),
         role=role,
         public_key=as_bytes(public, PUBLIC_KEY_BYTES),
         finding=finding,
+        chain=chain,
     )
 
 

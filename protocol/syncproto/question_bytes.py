@@ -50,6 +50,12 @@ from syncproto.questions import (
     TableHash,
     Told,
 )
+from syncproto.shape_bytes import (
+    read_shapes_asked,
+    read_shapes_told,
+    shapes_asked,
+    shapes_told,
+)
 
 # --- Questions as bytes ------------------------------------------------------------------------
 
@@ -98,6 +104,7 @@ def encode_question(question: Question) -> bytes:
         ),
         pages_asked(question, hashes),
         rest_asked(question, hashes),
+        shapes_asked(question),
     ]
     while len(pieces) > 1 and pieces[-1] in _NOTHING:
         pieces.pop()
@@ -139,6 +146,7 @@ def decode_question(data: bytes, limits: Limits = LIMITS) -> Question:
     asked_pages = pieces.item() if not pieces.at_end else []
     reading, pages = read_pages_asked(asked_pages, hashes, limits)
     rest = read_rest_asked(pieces.item(), hashes, limits) if not pieces.at_end else None
+    shapes, left_out = read_shapes_asked([] if pieces.at_end else pieces.item(), limits)
     pieces.finish()
     if type(groups) is not bytes or len(groups) not in (0, GROUPS * CHECK_BYTES):
         raise MalformedMessageError("expected checks of groups")
@@ -153,6 +161,8 @@ def decode_question(data: bytes, limits: Limits = LIMITS) -> Question:
         reading=reading,
         pages=pages,
         rest=rest,
+        shapes=shapes or None,
+        left_out=left_out or None,
     )
 
 
@@ -234,13 +244,14 @@ def encode_finding(finding: Finding) -> bytes:
         packed_ints([one.beyond for one in finding.leaves]),
     ]
     pieces = [item(ranges), item(leaves), *pages_told(finding.pages, directory)]
+    pieces.append(shapes_told(finding.shapes or {}, directory))
     while pieces and pieces[-1] in _FOUND_NOTHING:
         pieces.pop()
     pieces = [item(head), *pieces]
     return frame(FINDING, [*directory.pieces(), *pieces]) + finding.rows
 
 
-_FOUND_NOTHING = (item([0, 0, 0]), item([0, 0, 0, 0, b"", 0]), item([0]))
+_FOUND_NOTHING = (item([0, 0, 0]), item([0, 0, 0, 0, b"", 0]), item([0]), NOTHING)
 
 
 def decode_finding(data: bytes, limits: Limits = LIMITS) -> Finding:
@@ -259,6 +270,7 @@ def decode_finding(data: bytes, limits: Limits = LIMITS) -> Finding:
     splits = _found_splits(pieces.item(), limits) if not pieces.at_end else ()
     leaves = _found_leaves(pieces.item(), limits) if not pieces.at_end else ()
     pages = read_pages_told(pieces, directory, limits) if not pieces.at_end else ()
+    shapes = read_shapes_told([] if pieces.at_end else pieces.item(), directory, limits)
     pieces.finish()
     hashes = _cut(tables, TABLE_HASH_BYTES)
     within(len(hashes), limits.scopes, "tables")
@@ -281,6 +293,7 @@ def decode_finding(data: bytes, limits: Limits = LIMITS) -> Finding:
         rows=rows,
         reading=reading_of(*as_list(when, range(2, 3))) if when != [] else None,
         pages=pages,
+        shapes=shapes or None,
     )
 
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from syncproto.fingerprints import CHECK_BYTES, Content
 from syncproto.identity import RowKey
 from syncproto.row import Stamp
+from syncproto.shapes import Shape, ShapeCheck
 
 QUESTION, FINDING = b"SQ", b"SF"
 RUN_BYTES = 8
@@ -105,6 +106,8 @@ class Question:
         reading: Of the answering side, as it told: what follows is asked of that reading only.
         pages: See there.
         rest: See there.
+        shapes: `Shape.check` of tables, by hash.
+        left_out: Columns, by table, that do not count in this comparison.
     """
 
     run: bytes
@@ -117,6 +120,8 @@ class Question:
     reading: Reading | None = None
     pages: tuple[PageAsked, ...] = ()
     rest: RestAsked | None = None
+    shapes: Mapping[TableHash, ShapeCheck] | None = None
+    left_out: Mapping[TableHash, tuple[str, ...]] | None = None
 
 
 class Told(NamedTuple):
@@ -180,6 +185,7 @@ class Finding:
             rest: a chunk without base and claim, up to the lsn that it says.
         reading: With groups: of when the answers are.
         pages: For each page.
+        shapes: Of the tables that have another one there than the question says.
     """
 
     run: bytes
@@ -193,6 +199,7 @@ class Finding:
     rows: bytes = b""
     reading: Reading | None = None
     pages: tuple[PageTold, ...] = ()
+    shapes: Mapping[TableHash, Shape] | None = None
 
 
 def table_hash(name: str) -> TableHash:
@@ -204,13 +211,15 @@ def group_of(table: TableHash) -> int:
     return table[0] % GROUPS
 
 
-def group_checks(totals: Mapping[str, Content]) -> tuple[int, ...]:
-    """A check of each group: of the names and contents of its tables."""
+def group_checks(totals: Mapping[str, Content], shapes: Mapping[str, Shape]) -> tuple[int, ...]:
+    """A check of each group: of the names and contents of its tables, and of what their rows are
+    named by."""
     hashers = [hashlib.blake2b(digest_size=CHECK_BYTES) for _ in range(GROUPS)]
     for name, content in sorted(totals.items()):
         hasher = hashers[group_of(table_hash(name))]
         told = f"{len(name.encode())}:{name}:{content.rows}:{content.total};"
-        hasher.update(told.encode())
+        naming = shapes[name].naming
+        hasher.update(f"{told}{len(naming.encode())}:{naming};".encode())
     return tuple(int.from_bytes(hasher.digest(), "big") for hasher in hashers)
 
 

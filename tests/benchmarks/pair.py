@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -43,7 +43,7 @@ class Site:
         assert self._serve is not None, "it serves"
         return self._serve.pid
 
-    def start(self) -> None:
+    def start(self, *, idle: bool = True) -> None:
         """Start `serve`, and wait until it is idle."""
         with self._log.open("ab") as log:
             self._serve = subprocess.Popen(
@@ -57,7 +57,8 @@ class Site:
             if self._serve.poll() is not None or time.monotonic() > deadline_s:
                 raise RuntimeError(f"serve did not start: {self._log.read_text()}")
             time.sleep(0.05)
-        self.wait_until_idle()
+        if idle:
+            self.wait_until_idle()
 
     def wait_until_idle(self) -> None:
         deadline_s = time.monotonic() + QUIET_S_MAX
@@ -118,11 +119,13 @@ class Pair:
 
 
 @contextmanager
-def pair(engine: Engine, folder: Path, *, suffix: str = "") -> Iterator[Pair]:
+def pair(
+    engine: Engine, folder: Path, *, suffix: str = "", between: Callable[[int], Relay] = Relay
+) -> Iterator[Pair]:
     """Two sites with empty tables that have met once; A serves and is idle."""
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
-    with Relay(port) as link:
+    with between(port) as link:
         a = _site(engine, folder, f"a{suffix}", port)
         b = _site(engine, folder, f"b{suffix}", None)
         try:

@@ -14,6 +14,7 @@ from benchmarks.pair import PROGRAM, Pair, Site, pair
 from benchmarks.processes import Spent, cpu_s, memory_mib, reset_peak, run
 from benchmarks.rows import Edit, Row
 from benchmarks.starting import first_load, install, join_populated
+from benchmarks.thin import cut_often, day, nothing_new, records
 
 MIB = 1024 * 1024
 EMPTY_SYNCS_MAX = 3  # their median is what starting a `sync` and finding nothing costs
@@ -426,4 +427,8 @@ WORKLOADS: dict[str, Workload] = {
     "S1": install,
     "S2": first_load,
     "S3": join_populated,
+    "L1": nothing_new,
+    "L2": records,
+    "L3": day,
+    "L4": cut_often,
 }

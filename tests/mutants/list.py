@@ -44,6 +44,8 @@ NODE_READING = "node/syncnode/store/reading.py"
 HIDDEN = "node/syncnode/store/hidden.py"
 UNIQUENESS = "protocol/syncproto/uniqueness.py"
 CLASHES = "node/syncnode/apply/clashes.py"
+CLAIMS = "node/syncnode/apply/claims.py"
+COPIES = "node/syncnode/apply/copies.py"
 LADDER = "node/syncnode/apply/ladder.py"
 POSTGRESQL = "node/syncnode/dialects/postgresql.py"
 
@@ -63,6 +65,10 @@ def kept(test: str) -> str:
 
 def on_sqlite(test: str) -> str:
     return f"tests/node/test_replication_sqlite.py::test_{test}"
+
+
+def by_merge(test: str) -> str:
+    return f"tests/node/test_clashes_by_merge.py::test_{test}"
 
 
 def on_clash(test: str) -> str:
@@ -440,8 +446,31 @@ MUTANTS = (
     ),
     Mutant(
         "merge: what refers to a merged row is shown as it is replicated", NODE_WRITING,
-        "if other != cell.value.key:", "if False:",
+        "if other != value.key:", "if False:",
         on_clash("what_was_merged_parts_when_the_reason_goes"),
+    ),
+    Mutant(
+        "merge: unique values are compared with the references as they are replicated", CLASHES,
+        "name: reference for name, reference in there.items() if name not in own", "",
+        by_merge("rows_whose_keys_meet_are_one_and_others_give_way_as_their_keys_say"),
+    ),
+    Mutant(
+        "merge: rows are one because they were one until now", CLAIMS,
+        "while name in claimant.own and (one := claimants.get(value)) and one.into is not None:",
+        "while (one := claimants.get(value)) and one.wanted.hidden and one.wanted.hidden.waits:\n"
+        "            value = one.wanted.hidden.waits[1]\n"
+        "        while False:",
+        by_merge("rows_that_refer_to_each_other_are_one_only_if_that_follows_from_nothing"),
+    ),
+    Mutant(
+        "merge: a line that is shown otherwise is not known when it is deleted", NODE_SEAL,
+        "copies.altered = altered.get(name, [])", "copies.altered = []",
+        by_merge("a_line_that_is_shown_otherwise_is_deleted_and_edited_like_others"),
+    ),
+    Mutant(
+        "merge: where a mark is nothing, the row that stands for another is shown", NODE_WRITING,
+        "{**there, **wanted.instead}", "{**wanted.instead, **there}",
+        by_merge("a_reference_gives_way_where_no_other_column_can"),
     ),
     Mutant(
         "SQLite apply: a row with two stamps of one dot counts twice (B11)", NODE_ARRIVALS,
@@ -449,9 +478,10 @@ MUTANTS = (
         on_sqlite("a_new_row_with_two_stamps_of_one_changeset_counts_once"),
     ),
     Mutant(
-        "SQLite apply: a dead copy stays parked", NODE_WRITING,
-        "HiddenRow(SHOWN if was else DEAD, wanted.row)",
-        "HiddenRow(SHOWN if was else (wanted.hidden.place if wanted.hidden else DEAD), wanted.row)",
+        "SQLite apply: a dead copy stays parked", COPIES,
+        "elif not wanted.row.alive:\n            self._put_hidden(table, wanted, HiddenRow(DEAD,",
+        "elif not wanted.row.alive:\n            self._put_hidden(table, wanted, "
+        "HiddenRow(hidden.place if hidden else DEAD,",
         on_sqlite("a_parked_copy_that_is_deleted_where_it_was_written_is_parked_no_more"),
     ),
     Mutant(
@@ -525,7 +555,7 @@ MUTANTS = (
     ),
     Mutant(
         "SQLite apply: a row renamed in case alone waits for its old name", LADDER,
-        "found = [Step(unique, None) for unique in _names_for_one(table)]", "found = []",
+        "found = [Step(unique, None) for unique in _primary_key(table)]", "found = []",
         "tests/node/test_row_names.py"
         "::test_a_name_that_changes_in_case_alone_changes_under_its_children[sqlite-sqlite]",
     ),
@@ -864,6 +894,39 @@ MUTANTS = (
         "join: the rest lacks rows of which something is beside", "node/syncnode/store/table.py",
         "(c.syncnode_cells IS NOT NULL OR EXISTS", "(c.syncnode_cells IS NOT NULL AND EXISTS",
         "tests/node/test_adopting.py::test_rows_that_are_the_same_and_not_plain_come_with_the_rest",
+    ),
+    Mutant(
+        "bundles: a claim is taken without its base (A9)", "protocol/syncproto/bundle_rules.py",
+        "if not held.includes(base):", "if False:",
+        "tests/node/test_bundles.py::test_a_bundle_without_its_base_waits_and_claims_nothing",
+    ),
+    Mutant(
+        "couriers: a claim is taken without its base (A9)", "protocol/syncproto/bundle_rules.py",
+        "if not held.includes(base):", "if not base:",
+        "tests/protocol/test_couriers.py",
+    ),
+    Mutant(
+        "bundles: a claim is taken without all parts", "protocol/syncproto/bundle_rules.py",
+        "    if not whole:", "    if not whole and held is base:",
+        "tests/protocol/test_couriers.py",
+    ),
+    Mutant(
+        "bundles: another process has applied it", "node/syncnode/replica.py",
+        "if bundle is None or self._in_steps(tx):", "if self._in_steps(tx):",
+        "tests/node/test_bundles.py::test_what_another_process_has_taken_is_not_taken_again",
+    ),
+    Mutant(
+        "bundles: what waits is not taken after an exchange", "node/syncnode/replica.py",
+        "        if receipt.applied:\n            self.take_bundles()\n", "",
+        "tests/node/test_bundles.py::test_what_waits_for_its_base_is_taken_when_an_exchange_brings_"
+        "that",
+    ),
+    Mutant(
+        "bundles: tables that are not received are claimed", "node/syncnode/operations/importing.py",
+        "scopes = (letter.base.scopes & held.scopes) - ways.unreceived",
+        "scopes = letter.base.scopes & held.scopes",
+        "tests/node/test_bundle_members.py::test_what_a_reader_does_not_receive_is_neither_shown_"
+        "nor_claimed",
     ),
     Mutant(
         "join: rows are told before the anchor knows", "node/syncnode/replica.py",

@@ -1,5 +1,6 @@
 """A PostgreSQL that cannot be a site as it is: each refusal says why and what to do."""
 
+import logging
 import re
 import threading
 import time
@@ -14,6 +15,7 @@ from mariadb_sites import another
 from servers import PostgreSQL
 from sites import make_site
 
+from syncnode.dialects.base import EngineError
 from syncnode.links.watcher import Pulse, watch
 from syncnode.operations.removal import uninstall
 from syncnode.operations.site import initialise, open_replica
@@ -352,3 +354,20 @@ async def test_a_daemon_wakes_at_once_when_the_application_commits(
         assert time.monotonic() - began_s < 5
         nursery.cancel_scope.cancel()
     node.close()
+
+
+def test_rows_that_the_engine_refuses_say_nothing_on_stderr(
+    database: str,
+    postgresql: PostgreSQL,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The driver warns that it ignores an error, and the error itself is dealt with here."""
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # as where nobody set logging up
+    node = Database(postgresql.url(database))
+    line = ("00000001-0000-4000-8000-000000000000", "Ann")
+    with node.write() as tx, pytest.raises(EngineError), tx.savepoint():
+        tx.executemany("INSERT INTO person (uuid, name) VALUES (%s, %s)", [line] * 3)
+    node.close()
+    assert capsys.readouterr().err == ""

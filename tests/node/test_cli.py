@@ -552,6 +552,25 @@ def _compared(**fields):
     return VerifyReport("kigali", **{**found, **fields}, bytes_sent=10, bytes_received=20)
 
 
+def test_verify_says_what_was_not_compared_and_how_much_is_the_same(config, operations, capsys):
+    from syncnode.reports import TableComparison
+
+    tables = (
+        TableComparison("person", 9, 0, 0, 0, missing_here=("note",)),
+        TableComparison("place", 0, 0, 4, 5, namings=("the value of uuid", "the value of name")),
+        TableComparison("visit", 7, 0, 0, 0),
+    )
+    operations.verify = lambda *_, **__: _compared(tables=tables, plan=(), reason="otherwise")
+    assert main(["verify", "kigali"]) == 1
+    printed = capsys.readouterr().out
+    assert "person: column note dropped here, and not compared\n" in printed
+    assert (
+        "place: its rows are named by the value of uuid here, and by the value of name at kigali; "
+        "not compared\n"
+    ) in printed
+    assert "same       16 rows\n           2 of 3 tables the same in full\n" in printed
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from mariadb_sites import ALL_PAIRS, Maker, maker, run, servers_of
-from sites import Site, settle, sync
+from sites import Site, make_site, one_network, settle, sync
 from tables import dialect_of
 
 Engines = tuple[str, str]
@@ -223,3 +223,49 @@ def test_a_row_renamed_and_then_deleted_stays_for_who_refers_to_its_old_name(
     for site in pair:
         assert run(site, "SELECT * FROM p WHERE uuid = ?", U1) == []
         assert not site.parked()
+
+
+def test_a_parent_that_is_spelled_otherwise_here_is_named(tmp_path: Path) -> None:
+    """What the database of one site takes for one name is two in that of the other."""
+
+    def site(name: str, collation: str) -> Site:
+        n, nc, p, ck, ckc = (SCHEMA[at] for at in (0, 1, 2, 3, 4))
+        tables = (n, nc, p, ck, ckc, SCHEMA[7])
+        text = ("code VARCHAR(20)", "badge VARCHAR(20)", " b VARCHAR(20)", "cb VARCHAR(20)")
+        made = []
+        for statement in tables:
+            for one in text:
+                statement = statement.replace(one, f"{one} COLLATE {collation}")
+            made.append(statement.format(auto=""))
+        return make_site(tmp_path, name, made)
+
+    one, other = site("one", "NOCASE"), site("other", "BINARY")
+    one_network(one, other)
+    run(one, "INSERT INTO n VALUES ('provider', 'x')")
+    run(one, "INSERT INTO nc (uuid, code) VALUES (?, 'Provider')", U1)
+    run(one, "INSERT INTO p (uuid, badge) VALUES (?, 'secret-7')", U1)
+    run(one, "INSERT INTO door (uuid, badge) VALUES (?, 'SECRET-7')", U1)
+    run(one, "INSERT INTO ck VALUES (?, 'ward', 'x')", p(one))
+    run(one, "INSERT INTO ckc (uuid, cp, cb) VALUES (?, ?, 'Ward')", U1, p(one))
+    run(other, "INSERT INTO nc (uuid, code) VALUES (?, NULL)", U2)
+    settle(one, other)
+    reasons = dict(
+        other.look(
+            "SELECT t.name, r.detail FROM syncnode_row r JOIN syncnode_table t ON t.id = r.tbl"
+            " WHERE r.place = 'parked'"
+        )
+    )
+    assert set(reasons) == {"nc", "ckc", "door"}
+    assert "nc.code refers to a row of n that is not here: it says 'Provider', the row here is"
+    assert "the row here is called 'provider', and this database takes the two" in reasons["nc"]
+    assert "it says 'Ward', the row here is called 'ward'" in reasons["ckc"]
+    # What no row is called by is not told.
+    assert "one here is spelled otherwise" in reasons["door"]
+    assert "secret" not in reasons["door"].casefold()
+    run(one, "UPDATE nc SET code = 'provider'")
+    run(one, "DELETE FROM ckc")
+    run(one, "UPDATE door SET badge = 'secret-7'")
+    settle(one, other)
+    assert other.parked() == []
+    for made in (one, other):
+        made.close()

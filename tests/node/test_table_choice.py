@@ -9,7 +9,7 @@ import pytest
 from mariadb_sites import ALL_PAIRS, maker, run, servers_of
 from processes import ProcessSite, eventually
 from registry import BEYOND, PRESET, SCHEMA, uuid
-from sites import Site, settle
+from sites import Site, make_site, settle
 from walked import differences, walked
 
 from syncnode.__main__ import main
@@ -222,6 +222,23 @@ def test_what_the_settings_name_is_changed_there(tmp_path):
         )
         with pytest.raises(ConfigError, match=r"\[tables\] exclude names word_use: take it out"):
             enable(site, "word_use")
+
+
+@pytest.mark.parametrize("in_topology", [True, False])
+def test_the_file_and_line_to_change_are_named(tmp_path, capsys, in_topology):
+    said = '[tables]\nexclude = [\n    "place",\n    "concept",\n]\n'
+    topology = tmp_path / "network.toml"
+    topology.write_text('[network]\nname = "hills"\n[sites.here]\n[sites.there]\nparent = "here"\n')
+    site = make_site(tmp_path, "here", ("CREATE TABLE place (name TEXT PRIMARY KEY NOT NULL)",))
+    own = f'topology = "{topology}"\n' + site.settings.path.read_text()
+    site.settings.path.write_text(own if in_topology else own + said)
+    if in_topology:
+        topology.write_text(topology.read_text() + said)
+    file = topology if in_topology else site.settings.path
+    line = file.read_text().splitlines().index('    "place",') + 1
+    assert main(["tables", "--config", str(site.settings.path), "enable", "place"]) == 1
+    assert f"{file}:{line}: [tables] exclude names place: take it out" in capsys.readouterr().err
+    site.close()
 
 
 def test_what_only_does_not_name_is_added_there_first(tmp_path):

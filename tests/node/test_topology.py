@@ -56,9 +56,7 @@ def test_a_network_of_three_levels_and_a_peer_is_read(network):
     often = SiteRules(levels=(Said(keys=LinkKeys(900_000)),))
     assert list(topology.sites_by_name.values()) == [
         SiteEntry("kigali", url="https://sync.kigali.example:8470"),
-        SiteEntry(
-            "butaro", parents=("kigali",), rules=SiteRules(levels=(Said(keys=LinkKeys(900_000)),))
-        ),
+        SiteEntry("butaro", parents=("kigali",), rules=often),
         SiteEntry("health-post", parents=("butaro",)),
         SiteEntry("kirehe.2", parents=("kigali",), peers=("butaro",)),
     ]

@@ -67,6 +67,11 @@ def pair(tmp_path):
     there.close()
 
 
+def _checks_of(site):
+    contents = Contents(site.replica)
+    return group_checks(contents.totals, contents.shapes)
+
+
 @contextmanager
 def unwatched(site, *tables):
     """The application writes, and no trigger looks on."""
@@ -376,7 +381,7 @@ def test_a_question_that_does_not_fit_is_refused(pair):
 def test_a_reading_ends_with_its_comparison_or_the_next(pair):
     here, _ = pair
     answers = Answers(here.replica)
-    checks = group_checks(Contents(here.replica).totals)
+    checks = _checks_of(here)
     for run_number in range(5):
         answers.answer(encode_question(Question(bytes([run_number]) * 8, groups=checks)))
     assert len(answers._readings) == 2
@@ -385,7 +390,7 @@ def test_a_reading_ends_with_its_comparison_or_the_next(pair):
 def test_a_node_that_ends_does_not_read_on(pair):
     here, _ = pair
     answers = Answers(here.replica)
-    checks = group_checks(Contents(here.replica).totals)
+    checks = _checks_of(here)
     answers.end()
     with pytest.raises(StoreError, match="about to end") as caught:
         answers.answer(encode_question(Question(bytes(8), groups=checks)))

@@ -65,6 +65,7 @@ from syncproto.questions import (
     table_hash,
 )
 from syncproto.row import Reference, Stamp
+from syncproto.shapes import Shape, naming_of
 
 RUN = b"\x07" * RUN_BYTES
 Rows = Mapping[RowKey, int]
@@ -89,6 +90,10 @@ class Held:
             for key, row in rows.items():
                 self.summaries[name].add(key, row)
         self.totals = {name: summary.content(0, 0) for name, summary in self.summaries.items()}
+        self.shapes = {name: Shape("the value of uuid") for name in self.totals}
+
+    def leave_out(self, columns: Mapping[str, tuple[str, ...]]) -> None:
+        raise AssertionError(f"none has dropped a column: {sorted(columns)}")
 
     def depth(self, table: str) -> int:
         return self.depths[table]
@@ -394,6 +399,7 @@ table_hashes = st.lists(hashes, max_size=3).map(tuple)
 asked_of_a_reading = st.one_of(
     st.just((None, ())), st.tuples(readings, st.lists(pages_asked, max_size=3).map(tuple))
 )
+columns = st.lists(st.text("abc", min_size=1, max_size=5), max_size=3, unique=True)
 plain_questions = st.builds(
     Question,
     run=st.binary(min_size=8, max_size=8),
@@ -408,6 +414,13 @@ plain_questions = st.builds(
     ),
     rest=st.one_of(
         st.none(), st.builds(RestAsked, st.integers(0, (1 << 63) - 1), table_hashes, table_hashes)
+    ),
+    shapes=st.one_of(
+        st.none(),
+        st.dictionaries(hashes, st.binary(min_size=4, max_size=4), min_size=1, max_size=3),
+    ),
+    left_out=st.one_of(
+        st.none(), st.dictionaries(hashes, columns.map(tuple), min_size=1, max_size=3)
     ),
 )
 questions = st.builds(
@@ -453,6 +466,12 @@ findings = st.builds(
     rows=st.sampled_from((b"", b"SC and what follows")),
     reading=st.one_of(st.none(), readings),
     pages=st.lists(pages_told, max_size=3).map(tuple),
+    shapes=st.one_of(
+        st.none(),
+        st.dictionaries(
+            hashes, st.builds(Shape, names, columns.map(tuple)), min_size=1, max_size=3
+        ),
+    ),
 )
 
 
@@ -559,10 +578,28 @@ def test_checks_of_a_page_say_which_keys_in_which_order_and_which_columns():
 
 
 def test_group_checks_tell_tables_apart():
-    one = group_checks({"a": Content(1, 5)})
-    assert one != group_checks({"a": Content(2, 5)})
-    assert one != group_checks({"b": Content(1, 5)})
-    assert one == group_checks({"a": Content(1, 5)})
+    shapes = {"a": Shape("the value of uuid"), "b": Shape("the value of uuid")}
+    one = group_checks({"a": Content(1, 5)}, shapes)
+    assert one != group_checks({"a": Content(2, 5)}, shapes)
+    assert one != group_checks({"b": Content(1, 5)}, shapes)
+    assert one != group_checks({"a": Content(1, 5)}, {"a": Shape("the value of name")})
+    assert one == group_checks({"a": Content(1, 5)}, {"a": Shape("the value of uuid", ("name",))})
+
+
+def test_a_table_whose_rows_are_named_otherwise_is_not_compared():
+    here, there = Held({"a": {key(1): 1}, "b": {key(1): 1}}), Held({"a": {}, "b": {key(1): 1}})
+    there.shapes["a"] = Shape("the value of name")
+    comparison, _, _ = compare(here, there)
+    assert comparison.tables["a"].namings == ("the value of uuid", "the value of name")
+    assert comparison.tables["a"].counts == (0, 0, 1, 0)
+    assert not comparison.tables["a"].equal
+    assert comparison.tables["b"].equal
+
+
+def test_long_words_of_a_naming_are_told_apart():
+    one, other = naming_of("x" * 500), naming_of("x" * 499 + "y")
+    assert one != other
+    assert len(one) == len(other) == 200
 
 
 def test_wanted_rows_are_asked_for_in_parts():

@@ -10,49 +10,22 @@ Rows that were only refused because of one that waits go on asking for what they
 must not bring the other back, or the two would take turns for ever (rule A4).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from syncnode.apply.claims import Claimant, classes, decide, line_of
 from syncnode.apply.knots import exchange, placeholders
 from syncnode.apply.ladder import Step
 from syncnode.apply.merging import Merging
-from syncnode.apply.writing import Refusal, Wanted
-from syncnode.schema.plan import UniqueKey
+from syncnode.apply.writing import Wanted
+from syncnode.store.copies import line_of as line_as
 from syncnode.store.hidden import ALTERED, DEAD, MERGED, PARKED, HiddenRow
-from syncnode.store.references import comparable
 from syncnode.store.table import Key, Table
 from syncproto.errors import StoreError
 from syncproto.identity import RowKey
-from syncproto.row import Reference, Row, Value
-from syncproto.uniqueness import claim, precedence
+from syncproto.row import Reference, Row
 
 CONTESTED_ROWS_MAX = 5_000  # of a table decided at once; the latest beyond it wait
-
-
-@dataclass(slots=True)
-class _Claimant:
-    """A row that asks for unique values.
-
-    Attributes:
-        line: Its values as they travel, by column, references as keys.
-        fixed: The table shows something else of it for another reason; that is not changed here.
-        ghost: It is not shown for want of a row that waits itself; it only asks.
-        outcome: Why it waits, once that is decided.
-        idle: It is deleted, and nothing that is shown refers to it.
-        into: The row that stands for it, once that is decided.
-        named: It is another row, and only the engine takes its name for that one's.
-    """
-
-    wanted: Wanted
-    line: dict[str, Any]
-    fixed: bool = False
-    ghost: bool = False
-    instead: dict[str, Value] = field(default_factory=dict)
-    outcome: Refusal | None = None
-    idle: bool = False
-    into: "_Claimant | None" = None
-    named: bool = False
 
 
 class Clashes(Merging):
@@ -87,12 +60,10 @@ class Clashes(Merging):
         return self._bring_about(table, list(claimants.values())) or taken_out
 
     def _take_out_all(
-        self, table: Table, steps: Sequence[Step], claimants: Mapping[RowKey, _Claimant]
+        self, table: Table, steps: Sequence[Step], claimants: Mapping[RowKey, Claimant]
     ) -> bool:
         """Decide, and take those out that wait; True if a row was shown until now."""
-        for step in steps:
-            for rivals in _classes(table, step.unique, claimants.values()):
-                _serve(table, step, rivals)
+        decide(table, steps, claimants)
         taken_out, merges = False, any(step.merges for step in steps)
         for one in claimants.values():
             if one.into is not None:
@@ -111,14 +82,16 @@ class Clashes(Merging):
 
     # Who asks for what
 
-    def _claimants(self, table: Table, steps: Sequence[Step]) -> dict[RowKey, _Claimant]:
+    def _claimants(self, table: Table, steps: Sequence[Step]) -> dict[RowKey, Claimant]:
         """The contested rows, those that show what they ask for, and those that went with one."""
         found = {}
         keys = self._hidden.contested(table.number, limit=CONTESTED_ROWS_MAX)
         for key, wanted in self._ours(table, keys).items():
-            found[key] = _Claimant(wanted, _line(wanted.row))
+            found[key] = self._claimant(table, wanted)
         for key, wanted in self._ghosts(table, steps).items():
-            found.setdefault(key, _Claimant(wanted, _line(wanted.row), ghost=True))
+            if key not in found:
+                found[key] = self._claimant(table, wanted)
+                found[key].ghost = True
         shown = self._holders(table, list(found.values()), steps)
         for stored in table.by_pk(self._tx, shown, self._origins):
             if stored.clock is None:
@@ -128,15 +101,31 @@ class Clashes(Merging):
                 wanted = self._ours(table, [key])[key]
                 parked = wanted.hidden is not None and wanted.hidden.place == PARKED
                 state = table.row_of(stored) if parked else wanted.row
-                found[key] = _Claimant(wanted, _line(state), fixed=parked)
+                found[key] = self._claimant(table, wanted, state)
+                found[key].fixed = parked
         if any(step.merges for step in steps):
             for claimant in found.values():
                 wanted = claimant.wanted
                 claimant.idle = not wanted.row.alive and not self._wanted_by_some(table, wanted)
         return found
 
+    def _claimant(self, table: Table, wanted: Wanted, state: Row | None = None) -> Claimant:
+        """What a row asks for; `state`: what the table shows of it, where that is something
+        else for another reason."""
+        row = state if state is not None else wanted.row
+        keys = {
+            name: cell.value
+            for name, cell in row.cells.items()
+            if isinstance(cell.value, Reference)
+        }
+        own = frozenset(name for name, reference in keys.items() if reference.table == table.name)
+        there = self._stand_ins(table, row)
+        keys |= {name: reference for name, reference in there.items() if name not in own}
+        line = line_of(row, {name: reference.key for name, reference in keys.items()})
+        return Claimant(wanted, line, own)
+
     def _holders(
-        self, table: Table, claimants: Sequence[_Claimant], steps: Sequence[Step]
+        self, table: Table, claimants: Sequence[Claimant], steps: Sequence[Step]
     ) -> list[Key]:
         """Primary keys of the rows that show a value for which one of these asks."""
         quote, mark = self._tx.dialect.quote, self._tx.mark
@@ -144,6 +133,7 @@ class Clashes(Merging):
         found: dict[Key, None] = {}
         for claimant in claimants:
             row = claimant.wanted.row
+            row = line_as(row, self._stand_ins(table, row))
             for unique in [step.unique for step in steps]:
                 values: dict[str, Any] = {}
                 if (
@@ -179,16 +169,16 @@ class Clashes(Merging):
                 table, self._hidden.contested(table.number, limit=CONTESTED_ROWS_MAX)
             ).values(),
         ]
-        claimants = [
-            _Claimant(one, _line(one.row))
+        claimants = {
+            one.key: self._claimant(table, one)
             for one in waiting
             if one.row.alive and one.shown is None and one.key != key
-        ]
-        mine = _Claimant(Wanted(key, row, row), _line(row))
-        return bool(claimants) and any(
-            mine in rivals
-            for step in steps
-            for rivals in _classes(table, step.unique, [*claimants, mine])
+        }
+        if not claimants:
+            return False
+        mine = claimants[key] = self._claimant(table, Wanted(key, row, row))
+        return any(
+            mine in rivals for step in steps for rivals in classes(table, step.unique, claimants)
         )
 
     def _waits_for_a_clash(self, hidden: HiddenRow) -> bool:
@@ -206,7 +196,7 @@ class Clashes(Merging):
 
     # What is shown then
 
-    def _bring_about(self, table: Table, claimants: Sequence[_Claimant]) -> bool:
+    def _bring_about(self, table: Table, claimants: Sequence[Claimant]) -> bool:
         staying = [
             one for one in claimants if not (one.fixed or one.ghost or one.outcome or one.into)
         ]
@@ -275,44 +265,3 @@ class Clashes(Merging):
             self._park(table, wanted, refusal)
             return False
         return True
-
-
-def _classes(
-    table: Table, unique: UniqueKey, claimants: Iterable[_Claimant]
-) -> list[list[_Claimant]]:
-    """The rows that ask for one value, for each value of a unique key."""
-    found: dict[tuple[Any, ...], list[_Claimant]] = {}
-    for claimant in claimants:
-        values = [claimant.line.get(name) for name in unique.columns]
-        if not (claimant.outcome or claimant.into) and None not in values:
-            name = comparable(table, unique.columns, values)
-            found.setdefault(name, []).append(claimant)
-    return [rivals for rivals in found.values() if len(rivals) > 1]
-
-
-def _serve(table: Table, step: Step, rivals: Sequence[_Claimant]) -> None:
-    """Decide for one value: all but the first get a mark, or wait."""
-    rivals = [rival for rival in rivals if step.holds or not rival.ghost]
-    by_key = {rival.wanted.key: rival for rival in rivals}
-    claims = [claim(rival.wanted.key, rival.wanted.row, step.unique.columns) for rival in rivals]
-    order = [by_key[one.key] for one in precedence(claims)]
-    order.sort(key=lambda rival: (not rival.fixed, rival.idle))
-    for one in order[1:]:
-        if one.fixed or one.ghost:
-            continue
-        if step.merges:
-            one.into, one.named = order[0], step.names
-        elif step.column is None:
-            names = ", ".join(f"{table.name}.{name}" for name in step.unique.columns)
-            one.outcome = Refusal("unique clash", f"another row has the same {names}")
-        else:
-            name = step.column.name
-            one.instead[name] = step.instead(one.wanted.key, one.wanted.row.cells[name].value)
-
-
-def _line(row: Row) -> dict[str, Any]:
-    """Values by column as they travel, references as keys."""
-    return {
-        name: cell.value.key if isinstance(cell.value, Reference) else cell.value
-        for name, cell in row.cells.items()
-    }

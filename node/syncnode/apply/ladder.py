@@ -39,7 +39,7 @@ class Step(NamedTuple):
 
     @property
     def names(self) -> bool:
-        """The engine takes the names of the rows for one, and so shows one of them."""
+        """It is the primary key: the rows are one, or the engine takes their names for one."""
         return self.merges and self.unique.name == NAMES
 
     @property
@@ -67,7 +67,7 @@ class Ladder:
         rows, then those for which rows wait."""
         steps = self._steps.get(table.number)
         if steps is None:
-            found = [Step(unique, None) for unique in _names_for_one(table)]
+            found = [Step(unique, None) for unique in _primary_key(table)]
             found += [
                 Step(unique, self._column(table, unique) if unique.rule == "rename" else None)
                 for unique in table.plan.unique_keys
@@ -105,12 +105,19 @@ class Ladder:
         return next((column for column in free if column.nullable), None)
 
 
-def _names_for_one(table: "Table") -> list[UniqueKey]:
-    """The primary key, where the engine takes several names of rows for one ('nurse', 'Nurse '):
-    only one of them can stand in the table, and who refers to any refers to that."""
+def _primary_key(table: "Table") -> list[UniqueKey]:
+    """The primary key, where two rows with names of their own may come to have one.
+
+    The engine may take several names of rows for one ('nurse', 'Nurse '): only one of them can
+    stand in the table, and who refers to any refers to that. Or the key is made of references:
+    where the rows referred to are one, so are those that are named by them (rule B2), or, where
+    the rows have other names, one of them waits.
+    """
     plan = table.plan
-    if plan.key_kind not in ("natural", "composite") or not any(
-        plan.column(name).collation_insensitive for name in plan.primary_key
-    ):
-        return []
-    return [UniqueKey(NAMES, plan.primary_key, rule="merge")]
+    by_content = plan.key_kind in ("natural", "composite")
+    if plan.local_key is None and any(name in table.references for name in plan.primary_key):
+        derived = set(plan.primary_key) == set(plan.key_columns)
+        return [UniqueKey(NAMES, plan.primary_key, rule="merge" if derived else "hold")]
+    if by_content and any(plan.column(name).collation_insensitive for name in plan.primary_key):
+        return [UniqueKey(NAMES, plan.primary_key, rule="merge")]
+    return []

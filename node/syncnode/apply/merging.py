@@ -42,6 +42,7 @@ class Merging(Withdrawals):
         if children is None or not self._ready(table, wanted, winner):
             return False
         pk = self._pk_of(wanted)
+        copies = self._copies_of(table, pk)
         table.delete_clocks(self._tx, [pk])
         self._forget_local(table, wanted.key)
         self._deletes.pop((table.number, wanted.key), None)
@@ -50,13 +51,9 @@ class Merging(Withdrawals):
         if winner.shown is None:
             self._stands(table, winner, self._place_of(table, winner, pk))
         self._show_again(children)
+        self._show_copies_again(copies)
         if winner.shown is not None:
-            # What could not be shown so says what another row says already.
-            for child, one in children:
-                if one.key in self._hidden.get(child.number, [one.key]) and one.shown is not None:
-                    refusal = self._refusal_of(child, one)
-                    if refusal is not None:
-                        self._take_out(child, one, refusal)
+            self._withdraw_refused(children)
             self._write_to(table.number)
             with self._deferred(True):
                 self._tx.execute(table.delete_sql(), pk)
@@ -107,13 +104,16 @@ class Merging(Withdrawals):
         return True
 
     def _children(self, table: Table, wanted: Wanted) -> list[tuple[Table, Wanted]] | None:
-        """The rows that are shown referring to this one; None if one of them has no name."""
+        """The rows with a primary key that are shown referring to this one; None if a row of a
+        table that is not replicated does."""
         pk = self._pk_of(wanted)
         found = []
         for number, child_pk in self._referrers.named(self._tx, table, pk, REFERRERS_MAX):
             child = self._tables.get(number)
             if child is None:
                 return None
+            if not child_pk:
+                continue
             stored = next(child.by_pk(self._tx, [child_pk], self._origins), None)
             if stored is None or stored.clock is None:
                 return None
@@ -124,12 +124,24 @@ class Merging(Withdrawals):
     def _wanted_by_some(self, table: Table, wanted: Wanted) -> bool:
         """Whether a shown row refers to this one, by what is replicated."""
         me = Reference(table.name, wanted.key)
-        below = [one for _, one in self._children(table, wanted) or ()] if wanted.shown else []
+        below: list[Wanted] = []
+        if wanted.shown is not None:
+            below = [one for _, one in self._children(table, wanted) or ()]
+            below += [line.wanted for line in self._copies_of(table, wanted.shown.pk)]
         for child in self._tables.values():
-            if self._hidden.some(child.number) and table.name in child.references.values():
+            if self._hidden.some(child.number) and refers_to(child, table):
                 altered = self._ours(child, self._hidden.in_place(child.number, ALTERED)).values()
-                below += [one for one in altered if one.shown is not None]
+                nameless = child.plan.key_kind == "none"
+                below += [one for one in altered if nameless or one.shown is not None]
         return any(me in one.row.references() for one in below if one.key != wanted.key)
+
+    def _withdraw_refused(self, rows: Sequence[tuple[Table, Wanted]]) -> None:
+        """Take out the rows that could not be shown as their aliases say now: what they show
+        says that they refer to another row, or what another row says already."""
+        for table, wanted in rows:
+            refusal = self._refusal_of(table, wanted)
+            if refusal is not None and table.find(self._tx, [wanted.key]):
+                self._take_out(table, wanted, refusal)
 
     def _refusal_of(self, table: Table, wanted: Wanted) -> Refusal | None:
         """Why a row is parked though it is shown; None if it is not."""
@@ -149,11 +161,16 @@ class Merging(Withdrawals):
     def _redress(self, table: Table) -> None:
         """Look again at the rows that are shown otherwise and may refer to rows of this table."""
         for child in self._tables.values():
-            if table.name not in child.references.values() or child.plan.key_kind == "none":
+            if not refers_to(child, table):
                 continue
             self._vacated.add(child.number)  # deleted rows of it may come back with it
+            if child.plan.key_kind == "none":
+                self._redress_copies(child)
+                continue
             altered = self._ours(child, self._hidden.in_place(child.number, ALTERED)).values()
-            self._show_again([(child, wanted) for wanted in altered if wanted.shown is not None])
+            rows = [(child, wanted) for wanted in altered if wanted.shown is not None]
+            self._show_again(rows)
+            self._withdraw_refused(rows)
 
     def _keep_marks(self, table: Table, wanted: Wanted) -> None:
         """Marks in unique values stay as they are shown: they are decided elsewhere."""
@@ -174,12 +191,18 @@ class Merging(Withdrawals):
             self._put_hidden(table, wanted, HiddenRow(DEAD, wanted.row))
             self._redress(table)
             return False
+        # From now on it is no other's name, also where it refers to itself.
+        self._hidden.remove(table.number, wanted.key)
         refusal = self._show(table, wanted)
         if refusal is not None:
             self._park(table, wanted, refusal)
-            return False
         self._redress(table)
         return True
+
+
+def refers_to(child: Table, table: Table) -> bool:
+    """Whether rows of the one may refer to rows of the other."""
+    return any(child.may_refer(name, table.name) for name in child.may_hold_keys)
 
 
 def _same(one: HiddenRow, other: HiddenRow) -> bool:

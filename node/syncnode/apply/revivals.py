@@ -146,7 +146,7 @@ class Revivals(Writer):
         while todo:
             number, above = todo.pop()
             for node in self._referrers.named(self._tx, self._tables[number], above, REFERRERS_MAX):
-                if node in seen or not node[0]:
+                if node in seen or not node[1]:
                     continue
                 seen.add(node)
                 child = self._tables[node[0]]

@@ -16,6 +16,7 @@ from syncnode.apply.knots import (
     free_to_go,
     parents_by_value,
 )
+from syncnode.apply.restoring import give_state, restore
 from syncnode.apply.writing import Refusal, Wanted
 from syncnode.store.hidden import ALTERED, DEAD, HELD, PARKED, HiddenRow
 from syncnode.store.table import Key, Table
@@ -38,6 +39,7 @@ class Settler(Clashes):
         Nothing that is shown is ever hidden for the sake of a parked row, so each round only
         adds rows or removes deleted ones: it ends.
         """
+        restore(self)
         for number, keys in (touched or {}).items():
             self._appeared.setdefault(number, set()).update(keys)
             self._vacated.add(number)
@@ -94,6 +96,8 @@ class Settler(Clashes):
         self._sidecar.gone[table.number, wanted.key] = pk
         self._forget_local(table, wanted.key)
         self._put_hidden(table, wanted, HiddenRow(DEAD, wanted.row))
+        if wanted.row == EMPTY:  # it was inserted here, and undone: nobody knows of it
+            self._hidden.remove(table.number, wanted.key)
         self._vacated.add(table.number)
         return True
 
@@ -106,6 +110,7 @@ class Settler(Clashes):
 
     def _hold_in_place(self, table: Table, wanted: Wanted) -> None:
         """Show the row with its last values, since table and clock hold the state of the held."""
+        give_state(self, wanted)
         self._update_many(table, [wanted])
         here = self._hidden.get(table.number, [wanted.key]).get(wanted.key)
         if here is not None and (here.place == PARKED or here.reason == "held"):

@@ -49,6 +49,11 @@ class Taking:
                 else f"rows of {table.name} have no key to write them by: change the row in the "
                 "application"
             )
+        if table.plan.received_only:
+            raise NotTaken(
+                f"{table.name} is only received here, so nothing that is written to it here would "
+                "stay: write the value at a site that may change the table"
+            )
         pk = self._locked(table, conflict)
         if conflict.column:
             return self._take_value(table, pk, conflict, force)

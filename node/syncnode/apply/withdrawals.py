@@ -3,7 +3,7 @@
 They are parked, and come back by themselves when what they wait for does (`settling.py`).
 """
 
-from syncnode.apply.revivals import Revivals
+from syncnode.apply.copies import Copies
 from syncnode.apply.writing import Refusal, Wanted
 from syncnode.store.hidden import DEAD, HiddenRow
 from syncnode.store.table import Key, Table
@@ -11,9 +11,10 @@ from syncnode.store.table import Key, Table
 WITHDRAWN_ROWS_MAX = 10_000  # that refer to a row, also by way of others; with more it stays
 
 Node = tuple[int, Key]
+"""A row by its table and primary key; by its row key where the table has no primary key."""
 
 
-class Withdrawals(Revivals):
+class Withdrawals(Copies):
     """Takes rows out; see `Writer` for what it is made of."""
 
     def _take_out(self, table: Table, wanted: Wanted, refusal: Refusal) -> int:
@@ -32,6 +33,9 @@ class Withdrawals(Revivals):
         with self._deferred(True):
             for node in reversed(list(gone)):
                 below, row, _ = gone[node]
+                if below.plan.key_kind == "none":
+                    self._remove_copy(below, row)
+                    continue
                 self._write_to(below.number)
                 self._tx.execute(below.delete_sql(), node[1])
                 below.delete_clocks(self._tx, [node[1]])
@@ -56,10 +60,13 @@ class Withdrawals(Revivals):
         while todo:
             above = todo.pop()
             parent, row, _ = gone[above]
+            for child, copy, _ in self._copies_of(parent, above[1]):
+                why = self._missing(child, "", parent.name, row.key)
+                gone.setdefault((child.number, (copy.key,)), (child, copy, why))
             for node in self._referrers.named(self._tx, parent, above[1], WITHDRAWN_ROWS_MAX):
                 if not node[0] or len(gone) >= WITHDRAWN_ROWS_MAX:
                     return None
-                if node in gone:
+                if node in gone or not node[1]:
                     continue
                 child = self._tables[node[0]]
                 stored = next(child.by_pk(self._tx, [node[1]], self._origins), None)

@@ -24,7 +24,6 @@ from syncnode.store.hidden import (
     HELD,
     MERGED,
     PARKED,
-    SHOWN,
     STATE_HERE,
     UNKNOWN_COLUMN,
     HiddenRow,
@@ -247,6 +246,10 @@ class Writer(ABC):
         return refusal is None
 
     @abstractmethod
+    def _carry_out_copy(self, table: Table, wanted: Wanted) -> None:
+        """Bring a table without a primary key to what the row's state says."""
+
+    @abstractmethod
     def _asked_for(self, table: Table, key: RowKey, row: Row) -> bool:
         """Whether a living row asks for a unique value of this one, though it is not shown."""
 
@@ -258,7 +261,7 @@ class Writer(ABC):
         brought = [self._bring_back(table, key, list(lacking)) for key, lacking in absent]
         if any(brought):
             absent = self._referrers.absent(self._tx, table, columns, rows)
-        return self._referrers.refusals(table, absent)
+        return self._referrers.refusals(self._tx, table, absent)
 
     def _bring_back(self, child: Table, key: ForeignKey, asked: Sequence[tuple[Any, ...]]) -> bool:
         """Hold the deleted parents with these values, in the child's local form."""
@@ -426,28 +429,25 @@ class Writer(ABC):
             except Refused as error:
                 return Refusal(FILTERED, f"{table.name}: {error}")
             wanted.instead = {**wanted.instead, **changed}
-        for name, target in table.references.items():
-            parent = self._by_name[target]
-            cell = wanted.row.cells.get(name)
-            if cell is None or not self._hidden.some_merged(parent.number):
-                continue
-            if isinstance(cell.value, Reference) and cell.value.table == target:
-                other = self._stand_in(parent, cell.value.key)
-                if other != cell.value.key:
-                    wanted.instead = {**wanted.instead, name: Reference(target, other)}
+        there = self._stand_ins(table, wanted.row)
+        # A mark stays: where a reference is not shown at all, it leads to no other row, either.
+        wanted.instead = {**there, **wanted.instead}
         return None
 
-    def _stand_in(self, table: Table, key: RowKey) -> RowKey:
-        """The row that stands for this one, also by way of others: itself if none does."""
-        seen = {key}
-        while (hidden := self._hidden.get(table.number, [key]).get(key)) is not None:
-            if hidden.place != MERGED or hidden.waits is None or hidden.waits[1] is None:
-                break
-            key = hidden.waits[1]
-            if key in seen:
-                break
-            seen.add(key)
-        return key
+    def _stand_ins(self, table: Table, row: Row) -> dict[str, Reference]:
+        """By column the rows that stand for those to which the row refers, where others do."""
+        found = {}
+        for name in table.may_hold_keys & row.cells.keys():
+            value = row.cells[name].value
+            if not isinstance(value, Reference) or not table.may_refer(name, value.table):
+                continue
+            parent = self._by_name.get(value.table)
+            if parent is None or not self._hidden.some_merged(parent.number):
+                continue
+            other = self._hidden.stand_in(parent.number, value.key)
+            if other != value.key:
+                found[name] = Reference(value.table, other)
+        return found
 
     def _stands(self, table: Table, wanted: Wanted, pk: Key) -> None:
         """A clock for a row that stands in its table now and did not before."""
@@ -683,42 +683,6 @@ class Writer(ABC):
                 self._hidden.remove(table.number, wanted.key)
         table.update_clocks(self._tx, lines)
 
-    # Tables without a primary key
-
-    def _carry_out_copy(self, table: Table, wanted: Wanted) -> None:
-        was = wanted.hidden is not None and wanted.hidden.place == SHOWN
-        if wanted.row.alive == was:
-            self._put_hidden(table, wanted, HiddenRow(SHOWN if was else DEAD, wanted.row))
-            return
-        self._write_to(table.number)
-        if was:
-            self._delete_copy(table, wanted.old)
-            self._put_hidden(table, wanted, HiddenRow(DEAD, wanted.row))
-            return
-        values: dict[str, Any] = {}
-        refusal = _unknown_columns(table, wanted.row)
-        if refusal is None:
-            refusal = self._local_values(table, wanted.row, wanted.row.cells, values)
-        if refusal is None:
-            columns = list(values)
-            line: list[tuple[Any, ...] | None] = [tuple(values.values())]
-            refusal = self._without_parents(table, columns, line).get(0)
-            if refusal is None:
-                self._write_to(table.number)
-                refusal = self._insert_many(table, columns, line, deferred=False).get(0)
-        if refusal is not None:
-            self._park(table, wanted, refusal)
-            return
-        self._put_hidden(table, wanted, HiddenRow(SHOWN, wanted.row))
-
-    def _delete_copy(self, table: Table, row: Row) -> None:
-        values: dict[str, Any] = {}
-        refusal = self._local_values(table, row, row.cells, values)
-        assert refusal is None, "the row is shown, so its parents are here"
-        sql = table.dialect.delete_one(table.plan, list(values))
-        self._tx.execute(sql, list(values.values()))
-        self._vacated.add(table.number)
-
     # Statements, and what the engine refuses
 
     def _insert_many(
@@ -825,7 +789,7 @@ class Writer(ABC):
         return any(self._hidden.some(one) for one in self._tables)
 
 
-def _unknown_columns(table: Table, row: Row) -> Refusal | None:
+def unknown_columns(table: Table, row: Row) -> Refusal | None:
     """Why a row that is its own key cannot be written: it is all of its cells or nothing."""
     names = table.lacked(row)
     if not names:

@@ -12,6 +12,8 @@ harmless and a line too few loses a change.
   keep the new row in the trash as well, and an update is 'D' and 'I'.
 - A line of a row that is still there may be false, or double: REPLACE on SQLite and cascades on
   MariaDB fire no triggers, so what they would remove is written down before.
+- Of a table that is only received here, a further trigger writes an 'O' line with the image of the
+  row before an update that writes a 'U' line.
 - Triggers keep quiet about table `number` while the node writes it (`Dialect.applying`).
 
 The engines' own files say what cannot be seen (TRUNCATE only on PostgreSQL). What is written while
@@ -28,6 +30,10 @@ Engine = Literal["sqlite", "mysql", "postgresql"]
 
 USERS_IN_JOURNAL = frozenset({"mysql", "postgresql"})
 """Engines whose lines say in `usr` which database user wrote; SQLite knows none."""
+
+FORMER = "O"
+"""The operation of a line that keeps what a row was before an update, in the trash as well; only of
+tables whose edits are undone (`undoing.py`)."""
 
 MASK_BITS = 62  # a mask stays positive in 64 bits, with one bit to spare
 

@@ -14,7 +14,9 @@ lets old values such as zero dates be copied as they are.
 
 Not seen: TRUNCATE; children changed under `foreign_key_checks=0` are left alone by the engine too,
 and lines about them are found untrue by the seal. A BEFORE UPDATE trigger of the application that
-was made later than ours and changes a referenced column comes too late for ON UPDATE CASCADE.
+was made later than ours and changes a referenced column comes too late for ON UPDATE CASCADE. What
+a SET NULL or ON UPDATE CASCADE replaces is not kept: of a table that is only received here such
+an edit stands.
 """
 
 import json
@@ -24,7 +26,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from syncnode.capture import mask_count, masked_columns, naming_columns, trash_name
+from syncnode.capture import FORMER, mask_count, masked_columns, naming_columns, trash_name
 from syncnode.schema.local_rows import stays_sql, text_literal
 from syncnode.schema.plan import ColumnPlan, ForeignKey, SchemaPlan, TablePlan
 from syncproto.errors import StoreError
@@ -193,6 +195,8 @@ def _triggers(plan: SchemaPlan, table: TablePlan) -> dict[str, str]:
         "update": ("AFTER UPDATE", _updated(table)),
         "delete": ("AFTER DELETE", _deleted(table, _old)),
     }
+    if table.received_only and masked_columns(table):
+        bodies["former"] = ("AFTER UPDATE", _former(table))
     for event in ("DELETE", "UPDATE"):
         if below := _Tree(plan, table, event).statements():
             bodies[f"cascade_{event.lower()}"] = (f"BEFORE {event}", below)
@@ -240,6 +244,15 @@ def _updated(table: TablePlan) -> list[str]:
     }
     line = _line(table, "U", _new, masks)
     return [f"IF {moved} THEN {' '.join(other)} ELSEIF {changed} THEN {line} END IF;"]
+
+
+def _former(table: TablePlan) -> list[str]:
+    """The row as it was, beside the line of an update that is no other row."""
+    moved = _any(_differs(column) for column in naming_columns(table))
+    masked = masked_columns(table)
+    changed = _any(_differs(column) for bits in masked.values() for _, column in bits)
+    kept = f"{_line(table, FORMER, _old)} {_image(table, _old)}"
+    return [f"IF ({changed}) AND NOT ({moved}) THEN {kept} END IF;"]
 
 
 def _line(table: TablePlan, op: str, row: Row, more: Mapping[str, str] | None = None) -> str:

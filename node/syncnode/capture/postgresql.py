@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from syncnode.capture import mask_count, masked_columns, naming_columns, trash_name
+from syncnode.capture import FORMER, mask_count, masked_columns, naming_columns, trash_name
 from syncnode.schema.local_rows import stays_sql, text_literal
 from syncnode.schema.plan import ColumnPlan, ForeignKey, SchemaPlan, TablePlan
 from syncproto.errors import StoreError
@@ -114,7 +114,8 @@ def trigger_names(plan: SchemaPlan) -> set[str]:
     return {
         f"syncnode_t{table.number}_{event}"
         for table in plan
-        for event in ("insert", "update", "delete", "truncate", "notify")
+        for event in ("insert", "update", "delete", "truncate", "notify", "former")
+        if event != "former" or _keeps_former(table)
     }
 
 
@@ -221,12 +222,14 @@ def _trigger_ddl(plan: SchemaPlan, table: TablePlan) -> list[str]:
         "insert": ("AFTER INSERT", "ROW", journal.inserted(_new)),
         "update": ("AFTER UPDATE", "ROW", journal.updated()),
         "delete": ("AFTER DELETE", "ROW", journal.deleted(_old)),
+        **({"former": ("AFTER UPDATE", "ROW", journal.former())} if _keeps_former(table) else {}),
         "truncate": ("BEFORE TRUNCATE", "STATEMENT", journal.truncated()),
         "notify": ("AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE", "STATEMENT", None),
     }
     said = partial(text_literal, "postgresql")
     old, new = stays_sql(table, _old, said), stays_sql(table, _new, said)
-    stays = {"insert": new, "delete": old, "update": f"({old}) AND ({new})"} if new else {}
+    both = f"({old}) AND ({new})"
+    stays = {"insert": new, "delete": old, "update": both, "former": both} if new else {}
     statements = []
     for event, (when, each, body) in bodies.items():
         name = f"syncnode_t{table.number}_{event}"
@@ -243,6 +246,10 @@ def _trigger_ddl(plan: SchemaPlan, table: TablePlan) -> list[str]:
             f"ALTER TABLE {on} ENABLE ALWAYS TRIGGER {name}",
         ]
     return statements
+
+
+def _keeps_former(table: TablePlan) -> bool:
+    return table.received_only and bool(masked_columns(table))
 
 
 def _settings(table: TablePlan) -> str:
@@ -286,6 +293,14 @@ class _Journal:
         }
         line = self._line("U", _new, masks)
         return [f"IF {moved} THEN {other} ELSIF {changed} THEN {line} END IF;"]
+
+    def former(self) -> list[str]:
+        """The row as it was, beside the line of an update that is no other row."""
+        moved = _any(_differs(column) for column in naming_columns(self._table))
+        masked = masked_columns(self._table)
+        changed = _any(_differs(column) for bits in masked.values() for _, column in bits)
+        kept = f"{self._line(FORMER, _old)} {self._image(_old)}"
+        return [f"IF ({changed}) AND NOT ({moved}) THEN {kept} END IF;"]
 
     def truncated(self) -> list[str]:
         """All rows at once: a line and an image of each."""

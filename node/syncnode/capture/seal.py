@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Any
 
-from syncnode.capture import USERS_IN_JOURNAL, parse_key
+from syncnode.capture import FORMER, USERS_IN_JOURNAL, parse_key
 from syncnode.capture.baseline import PlainRows, Step
 from syncnode.capture.dropped import all_seen
 from syncnode.capture.modified import Stamper, stamper
+from syncnode.capture.undoing import Undoing, undo_copies
 from syncnode.store.conditional import decided_by, referring
+from syncnode.store.copies import altered_by_name
 from syncnode.store.hidden import (
     ALTERED,
     DEAD,
@@ -84,11 +86,15 @@ class _Copies:
 
     Attributes:
         shown: Those that stand in the table.
+        altered: Rows of another content that are shown as these, since rows that they refer to
+            were merged.
         free: Those that were deleted, with their states.
-        count: How many ordinals were ever given; parked ones are in neither of the others.
+        count: How many ordinals were ever given; those that are parked, or shown as something
+            else, are in none of the others.
     """
 
     shown: list[int] = field(default_factory=list)
+    altered: list[RowKey] = field(default_factory=list)
     free: dict[int, Row] = field(default_factory=dict)
     count: int = 0
 
@@ -317,7 +323,10 @@ class Sealer:
             if touched is None:
                 touched = rows[key] = Touched()
             touched.ms = max(touched.ms, ms)
-            if op == "D":
+            if op == FORMER:
+                if touched.image is None and table.plan.received_only:
+                    touched.image = identifier
+            elif op == "D":
                 step.left[identifier] = key
                 if touched.image is None:
                     touched.image = identifier
@@ -346,6 +355,7 @@ class Sealer:
             )
             for number, copies in step.copies.items()
         }
+        self._undo(step)
         self._remove_gone(step)
         rounds = 0
         while plain or step.touched:
@@ -362,6 +372,23 @@ class Sealer:
             self._seal_copies(self._tables[number], copies, images[number])
         self._delete_lines([line[0] for line in lines])
 
+    def _undo(self, step: _Step) -> None:
+        """What was written to tables that are only received here is no change."""
+        for number in self._order:
+            table = self._tables[number]
+            if not table.plan.received_only:
+                continue
+            if rows := step.touched.pop(number, {}):
+                undoing = Undoing(self, table, self._images_of(number))
+                undoing.undo(rows)
+                if undoing.left:
+                    step.touched[number] = undoing.left
+            if lines := step.copies.pop(number, ()):
+                undo_copies(self, table, [line for line, _, _ in lines])
+
+    def _images_of(self, number: int) -> dict[int, tuple[Any, ...]]:
+        return {line: image for (one, line), image in self._images.items() if one == number}
+
     def _seal_bulk(self) -> bool:
         """Large loads into SQLite: a journal of nothing but plain inserts is never fetched."""
         if self._tx.dialect.name != "sqlite":
@@ -376,6 +403,7 @@ class Sealer:
         if any(span[1] != "I" or span[2] != "I" for span in spans) or any(
             number not in self._tables
             or not self._tables[number].uuid_indexed
+            or self._tables[number].plan.received_only
             or self._hidden.some(number)
             for number in by_number
         ):
@@ -419,6 +447,7 @@ class Sealer:
             if number in self._tables
             and self._tables[number].plan.key_kind != "none"
             and self._tables[number].joins_journal
+            and not self._tables[number].plan.received_only
             and not self._hidden.some(number)
         }
 
@@ -992,34 +1021,39 @@ class Sealer:
         now = names | {line: tuple(table.named(image)) for line, image in went.items()}
         doubtful = {names[line] for line, op, _ in found if op == "D" or line in nowhere}
         doubtful |= {now[line] for line in went}
+        altered = altered_by_name(table, self._hidden)
         for identifier, op, ms in found:
             for name in dict.fromkeys((names[identifier], now[identifier])):
                 copies = known.get(name)
                 if copies is None:
                     copies = known[name] = self._copies(table, name)
+                    copies.altered = altered.get(name, [])
                 standing = None
                 if name in doubtful:
                     here = name == now[identifier]
                     standing = self._copies_standing(table, identifier) if here else 0
-                if op == "I" and (standing is None or len(copies.shown) < standing):
+                rows = len(copies.shown) + len(copies.altered)
+                if op == "I" and (standing is None or rows < standing):
                     ordinal = min(copies.free, default=copies.count)
                     old = copies.free.pop(ordinal, EMPTY)
                     copies.count = max(copies.count, ordinal + 1)
                     copies.shown.append(ordinal)
                     stamp = Stamp(stamped_after(old.hlc, wall_ms=ms), dot.origin, dot.seq)
                     self._put_copy(table, images[identifier], ordinal, stamp, old)
-                elif op == "D" and copies.shown and len(copies.shown) > (standing or 0):
+                elif op == "D" and rows > (standing or 0):
                     self._delete_copy(table, name, copies, ms)
                     break
 
     def _delete_copy(self, table: Table, name: tuple[Value, ...], copies: _Copies, ms: int) -> None:
         dot = self._dot
-        ordinal = max(copies.shown)
-        copies.shown.remove(ordinal)
-        key = copy_key(table.name, name, ordinal)
+        ordinal = max(copies.shown, default=None)
+        key = copies.altered.pop() if ordinal is None else copy_key(table.name, name, ordinal)
         row = self._hidden.get(table.number, [key])[key].row
         stamp = Stamp(stamped_after(row.hlc, wall_ms=ms), dot.origin, dot.seq)
-        dead = copies.free[ordinal] = deletion(row, stamp, wins=table.deletes_win)
+        dead = deletion(row, stamp, wins=table.deletes_win)
+        if ordinal is not None:
+            copies.shown.remove(ordinal)
+            copies.free[ordinal] = dead
         self.removed = True
         self.put_hidden(table, key, HiddenRow(DEAD, dead), row)
 

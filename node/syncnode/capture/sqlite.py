@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from functools import partial
 
 from syncnode.capture import (
+    FORMER,
     key_count,
     mask_count,
     masked_columns,
@@ -132,6 +133,9 @@ def _triggers(table: TablePlan) -> dict[str, str]:
         }
         condition = f"{heard} AND ({changed}) AND NOT ({moved})"
         parts["update"] = ("AFTER UPDATE", condition, _line(table, "U", "NEW", **masks))
+        if table.received_only:
+            former = [*_line(table, FORMER, "OLD"), _image(table, "OLD")]
+            parts["former"] = ("AFTER UPDATE", condition, former)
     parts |= _displacing(table, heard)
     parts = {
         name: (event, f"{condition}{_travels(table, event)}", body)

@@ -17,8 +17,10 @@ from syncnode.apply.repairing import Rewriting
 from syncnode.capture import capture_ddl, trigger_names
 from syncnode.capture.seal import Touched
 from syncnode.comparing.contents import silent
+from syncnode.store.copies import altered_by_name
 from syncnode.store.hidden import DEAD, HELD, SHOWN, HiddenRow, HiddenRows
 from syncnode.store.remains import existing_triggers
+from syncnode.store.row_names import is_made, is_uuid
 from syncnode.store.sidecar import Sidecar
 from syncnode.store.table import KEYS_PER_QUERY, Clock, Key, Origins, Table
 from syncproto.clock import stamped_after
@@ -201,19 +203,30 @@ class _Look:
         if table.plan.key_kind not in ("uuid", "natural"):
             return []
         odd = {}
+        book = Sidecar.load(tx, self._replica.plan)
         for row in rows:
             clock = clocks.get(row.pk)
             if clock is None or (key := table.key_of(row.values, row.pk, None)) == clock.key:
                 continue
-            if not table.nameless([key], [row.values]):
+            if not (table.nameless([key], [row.values]) or self._of_its_own(book, row, clock.key)):
                 odd[row.pk] = (clock.key, key)
         if not odd:
             return []
-        hidden = HiddenRows(Sidecar.load(tx, self._replica.plan))
+        hidden = HiddenRows(book)
         kept = hidden.get(table.number, [known for known, _ in odd.values()])
         # A second row of one uuid has a name of its own; what is kept may be shown otherwise.
         doubles = table.find(tx, [key for _, key in odd.values()])
         return [pk for pk, (known, key) in odd.items() if key not in doubles and known not in kept]
+
+    def _of_its_own(self, book: Sidecar, row: Any, key: RowKey) -> bool:
+        """The row may have been named while another had its uuid or value, which went since. What
+        another site drew for such a row cannot be drawn again: of a row with a uuid, it is told
+        by being no uuid that people gave."""
+        table = self._table
+        if key == table.double_key(row.values, row.pk, book.origin.site):
+            return True
+        (place,) = table.key_places
+        return table.plan.key_kind == "uuid" and is_made(key) and is_uuid(row.values[place])
 
     def _match(self, found: Unseen) -> None:
         """A row that vanished and stands under another number only moved."""
@@ -245,6 +258,8 @@ class _Look:
                 )
                 for row in [decode_row(bytes(state), book.origin_of)]
             )
+            for name, keys in altered_by_name(table, HiddenRows(book)).items():
+                known[name] += len(keys)
         differ = {
             name: stand[name] - known[name]
             for name in stand.keys() | known.keys()
@@ -356,6 +371,10 @@ class _Taker:
                 self._sealer._put_copy(self._table, values, ordinal, self._stamp(old), old)
                 count -= 1
             ordinal += 1
+        hidden = self._step.hidden
+        others = altered_by_name(self._table, hidden).get(name, []) if count < 0 else []
+        altered = hidden.get(self._table.number, others)
+        shown = [(key, altered[key].row) for key in others] + shown
         for key, row in shown[count:] if count < 0 else ():
             self._put_dead(key, row)
 

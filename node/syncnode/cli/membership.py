@@ -1,4 +1,4 @@
-"""`invite`, `join` and `forget`: a site enters a network by a one-time token, and is let go."""
+"""`invite`, `join`, `forget`, `revoke`: a site enters a network by a one-time token, and is let go."""
 
 import argparse
 import sys
@@ -17,7 +17,7 @@ from syncnode.cli.terminal import (
 
 if TYPE_CHECKING:
     from syncnode.clash_report import ForetoldClashes
-    from syncnode.reports import Forgotten, Invitation, JoinPreview, JoinReport
+    from syncnode.reports import Forgotten, Invitation, JoinPreview, JoinReport, RevokedReport
 
 
 _FORETOLD = {
@@ -50,6 +50,12 @@ def add_commands(commands: Commands) -> None:
     )
     forget.add_argument("name", metavar="NAME", help="its name, as `syncnode peers` shows it")
     forget.set_defaults(run=_forget)
+
+    revoke = add_command(
+        commands, "revoke", help="end the membership of a site, such as a stolen one, for good"
+    )
+    revoke.add_argument("name", metavar="NAME", help="its name, as `syncnode peers` shows it, or id")
+    revoke.set_defaults(run=_revoke)
 
 
 def _invite(arguments: argparse.Namespace) -> int:
@@ -119,6 +125,21 @@ def _forget(arguments: argparse.Namespace) -> int:
         f"{forgotten.name} is no {forgotten.role} of {settings.name} any more; it had not "
         f"confirmed {counted(forgotten.pending, 'row')}, last exchange: {last}. What it wrote and "
         "has not sent is known there only"
+    )
+    return EXIT_DONE
+
+
+def _revoke(arguments: argparse.Namespace) -> int:
+    settings = settings_of(arguments)
+    from syncnode import operations
+
+    report: RevokedReport = operations.revoke(settings, arguments.name)
+    others = [name for name in report.peers if name != report.name]
+    below = f", and so are {', '.join(others)}, which it had let in" if others else ""
+    notice(
+        f"{report.name} ({report.site}) is no member of the network any more{below}. Nothing is "
+        "exchanged with it from here, and members that meet on a LAN tell each other; where else "
+        f"it is a peer, run `syncnode forget {report.name}` there. What it wrote stays"
     )
     return EXIT_DONE
 

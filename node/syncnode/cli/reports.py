@@ -9,6 +9,7 @@ from syncnode.cli.terminal import EXIT_DONE, counted, json_result, notice, resul
 
 if TYPE_CHECKING:
     from syncnode.reports import (
+        LanReport,
         LogEntry,
         PeerReport,
         StatusReport,
@@ -20,6 +21,9 @@ LOG_ENTRIES = 100  # the ledger has years of them; the latest are what one looks
 def add_commands(commands: Commands) -> None:
     status = add_command(commands, "status", help="say what is synchronised and what is not")
     peers = add_command(commands, "peers", help="list the sites that this one exchanges with")
+    peers.add_argument(
+        "--lan", action="store_true", help="only the sites seen on the LAN, peers or not"
+    )
     log = add_command(commands, "log", help="list the changesets seen here, the latest last")
     log.add_argument(
         "--limit",
@@ -72,14 +76,36 @@ def _peers(arguments: argparse.Namespace) -> int:
     settings = settings_of(arguments)
     from syncnode import operations
 
+    if arguments.lan and arguments.json:
+        json_result(list(operations.lan(settings)))
+        return EXIT_DONE
     peers: tuple[PeerReport, ...] = tuple(operations.peers(settings))
     if arguments.json:
         json_result(list(peers))
-    elif peers:
-        _print_peers(peers)
-    else:
-        notice("no peers yet; `syncnode invite` or `syncnode join` makes one")
+        return EXIT_DONE
+    if not arguments.lan:
+        if peers:
+            _print_peers(peers)
+        else:
+            notice("no peers yet; `syncnode invite` or `syncnode join` makes one")
+    _print_lan(tuple(operations.lan(settings)), alone=arguments.lan)
     return EXIT_DONE
+
+
+def _print_lan(seen: "tuple[LanReport, ...]", *, alone: bool) -> None:
+    if not seen:
+        if alone:
+            notice(
+                "nobody is seen on the LAN; `syncnode serve` looks where the settings say "
+                "discover = true under [lan]"
+            )
+        return
+    if not alone:
+        result()
+    table(
+        ("seen on the LAN", "site", "address", "standing", "since"),
+        [(one.name or "-", one.site, one.url, one.standing, one.seen) for one in seen],
+    )
 
 
 def _log(arguments: argparse.Namespace) -> int:
@@ -120,7 +146,7 @@ def _print_peers(peers: "tuple[PeerReport, ...]") -> None:
             (
                 peer.name,
                 peer.role,
-                peer.url or "calls us",
+                peer.url or ("on the LAN" if peer.role == "member" else "calls us"),
                 peer.last_exchange or "never",
                 peer.pending,
                 peer.equal,

@@ -147,7 +147,7 @@ def _print_verified(report: "VerifyReport") -> None:
 def print_comparison(tables: "Sequence[TableComparison]", *, there: str) -> None:
     """The tables that differ or hold rows that are not shown, and examples; of the others how
     many there are."""
-    told = [one for one in tables if not one.equal or one.hidden_here or one.hidden_there]
+    told = [one for one in tables if _worth_telling(one)]
     if told:
         table(
             (
@@ -174,16 +174,33 @@ def print_comparison(tables: "Sequence[TableComparison]", *, there: str) -> None
                 for one in told
             ],
         )
+    from syncnode.schema.naming import named_otherwise
+
     for one in told:
         if one.unknown_to is not None:
             where = "here" if one.unknown_to == "here" else f"at {there}"
             result(f"{one.table}: not replicated {where}, and not compared")
+        if one.namings is not None:
+            result(f"{one.table}: {named_otherwise(one.namings, there)}; not compared")
+        for columns, where in ((one.missing_here, "here"), (one.missing_there, f"at {there}")):
+            if columns:
+                noun = "column" if len(columns) == 1 else "columns"
+                result(
+                    f"{one.table}: {noun} {', '.join(columns)} dropped {where}, and not "
+                    "compared"
+                )
         if one.rough:
             result(f"{one.table}: too many rows differ to look at each; numbers are rough")
         for row in one.examples:
             _print_row(row)
-    same = sum(one.same for one in tables)
-    result(f"same       {counted(same, 'row')}, {counted(len(tables), 'table')}")
+    whole = [one for one in tables if one.equal and one.unknown_to is None]
+    result(f"same       {counted(sum(one.same for one in tables), 'row')}")
+    result(f"           {len(whole)} of {counted(len(tables), 'table')} the same in full")
+
+
+def _worth_telling(one: "TableComparison") -> bool:
+    beside = one.hidden_here or one.hidden_there or one.missing_here or one.missing_there
+    return bool(beside) or not one.equal or one.unknown_to is not None
 
 
 def _print_row(row: "RowDifference") -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from syncnode.comparing.contents import Contents
+from syncnode.comparing.contents import Contents, shapes_of
 from syncnode.comparing.pages import checked, page_told, rest_told
 from syncnode.store.hidden import HELD, HiddenRows
 from syncnode.store.sidecar import Sidecar
@@ -20,6 +20,7 @@ from syncproto.identity import RowKey, SiteId
 from syncproto.question_bytes import decode_question, encode_finding
 from syncproto.questions import Finding, PageTold, Question, Reading, TableHash, table_hash
 from syncproto.row import Row
+from syncproto.shapes import Shape, shapes_apart
 
 if TYPE_CHECKING:
     from syncnode.replica import DatabaseReplica
@@ -78,6 +79,8 @@ class Answers:
             StoreError: The database could not be read now.
         """
         question = decode_question(body)
+        if question.shapes and question.tables is None:
+            return encode_finding(Finding(question.run, shapes=self._shapes_apart(question)))
         contents = self._reading(question)
         finding = answered(question, contents, contents.unshown)
         if question.groups:
@@ -90,6 +93,11 @@ class Answers:
         if question.wanted is None:
             return encode_finding(finding)
         return encode_finding(finding) + self._wanted(question)
+
+    def _shapes_apart(self, question: Question) -> dict[TableHash, Shape]:
+        """What differs in how tables are made; no row is read."""
+        ours = {table_hash(name): shape for name, shape in shapes_of(self._replica).items()}
+        return shapes_apart(question.shapes or {}, ours)
 
     def _told(
         self,

@@ -14,6 +14,8 @@ from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from syncnode.capture.dropped import dropped_columns
+from syncnode.schema.naming import shape_of
 from syncnode.store.decimals import plain_text
 from syncnode.store.hidden import HELD, MERGED, PARKED, SHOWN, STATE_HERE
 from syncnode.store.sidecar import Sidecar
@@ -35,6 +37,7 @@ from syncproto.identity import Origin, RowKey, SiteId
 from syncproto.keys import canonical_uuid, uuid_text
 from syncproto.questions import Reading
 from syncproto.row import Row, Value
+from syncproto.shapes import Shape
 
 if TYPE_CHECKING:
     from syncnode.replica import DatabaseReplica
@@ -68,6 +71,16 @@ def _in_form(form: Callable[[Any], Any] | None, value: Any) -> Any:
     return _plain(form(value) if form is not None and value is not None else value)
 
 
+def shapes_of(replica: "DatabaseReplica") -> dict[str, Shape]:
+    """What the rows of each table are named by, and which columns it has let go of."""
+    with replica.database.read() as tx:
+        dropped = dropped_columns(Sidecar.load(tx, replica.plan))
+    return {
+        table.name: shape_of(table.plan, dropped.get(table.name, ()))
+        for table in replica.tables.values()
+    }
+
+
 class Contents:
     """One reading of a site's tables; see `syncproto.fingerprints.Source`.
 
@@ -76,6 +89,7 @@ class Contents:
 
     Attributes:
         totals: Each table whole.
+        shapes: What the rows of each are named by, and which columns it has let go of.
         unshown: Rows that are replicated and not shown, by table.
         reading: Of when it is.
     """
@@ -90,17 +104,33 @@ class Contents:
             self.unshown = _unshown(tx, replica.tables)
             self.reading = _reading(tx)
         bound = depth_bound(list(counts.values()))
+        self._counts = counts
         self._summaries = {name: Summary(depth_for(count, bound)) for name, count in counts.items()}
-        for name, rows in self._tables.items():
-            done = 0
-            for part in rows.all():
-                for key, row in part:
-                    self._summaries[name].add(key, row)
-                done += len(part)
-                progress(f"reading {name}: {done:,} of {counts[name]:,} rows")
+        for name in self._tables:
+            self._read(name)
         self.totals: Mapping[str, Content] = {
             name: summary.content(0, 0) for name, summary in self._summaries.items()
         }
+        self.shapes: Mapping[str, Shape] = shapes_of(replica)
+
+    def _read(self, name: str) -> None:
+        done = 0
+        for part in self._tables[name].all():
+            for key, row in part:
+                self._summaries[name].add(key, row)
+            done += len(part)
+            self._progress(f"reading {name}: {done:,} of {self._counts[name]:,} rows")
+
+    def leave_out(self, columns: Mapping[str, tuple[str, ...]]) -> None:
+        """From now on these columns of these tables do not count."""
+        for name, without in columns.items():
+            rows = self._tables[name]
+            if rows.left_out == frozenset(without):
+                continue
+            rows.left_out = frozenset(without)
+            self._summaries[name] = Summary(self._summaries[name].depth)
+            self._read(name)
+            self.totals = {**self.totals, name: self._summaries[name].content(0, 0)}
 
     def depth(self, table: str) -> int:
         return self._summaries[table].depth
@@ -149,7 +179,11 @@ def _locator(ranges: Sequence[Range]) -> Callable[[bytes], Range | None]:
 
 
 class _Rows:
-    """The rows of one table and their hashes."""
+    """The rows of one table and their hashes.
+
+    Attributes:
+        left_out: Columns that do not count.
+    """
 
     def __init__(self, replica: "DatabaseReplica", table: Table) -> None:
         self._replica = replica
@@ -157,6 +191,7 @@ class _Rows:
         self._hasher = RowHasher(table.columns)
         self._hashers: dict[tuple[str, ...], RowHasher] = {}
         self._absent_by_cells: dict[bytes, frozenset[str]] = {}
+        self.left_out = frozenset[str]()
         forms = {column.name: _form_of(column) for column in table.travelling}
         self._forms = {name: form for name, form in forms.items() if form is not None}
         self._placed = [(table.place[name], form) for name, form in self._forms.items()]
@@ -262,9 +297,9 @@ class _Rows:
         ]
 
     def _canonical(self, wire: Sequence[Any], absent: frozenset[str]) -> Sequence[Any]:
-        if absent:
+        if nothing := absent | self.left_out:
             wire = [
-                None if name in absent else value
+                None if name in nothing else value
                 for name, value in zip(self._table.columns, wire, strict=True)
             ]
         if self._placed:
@@ -314,17 +349,18 @@ class _Rows:
             last = rows[-1][0]
 
     def state_hash(self, key: RowKey, row: Row) -> int:
-        names = tuple(row.cells)
+        names = tuple(name for name in row.cells if name not in self.left_out)
         hasher = self._hashers.get(names)
         if hasher is None:
             hasher = self._hashers[names] = RowHasher(names)
-        return hasher.hash(key, [self._cell(name, cell.value) for name, cell in row.cells.items()])
+        return hasher.hash(key, [self._cell(name, row.cells[name].value) for name in names])
 
     def different_columns(self, one: Row, other: Row) -> tuple[str, ...]:
         def value(row: Row, name: str) -> Any:
             return self._cell(name, row.cells[name].value) if name in row.cells else None
 
-        names = dict.fromkeys([*one.cells, *other.cells])
+        every = dict.fromkeys([*one.cells, *other.cells])
+        names = [name for name in every if name not in self.left_out]
         return tuple(name for name in names if not _same(value(one, name), value(other, name)))
 
     def _cell(self, name: str, value: Value) -> Any:

@@ -52,6 +52,7 @@ class Dialect(Protocol):
         partial_indexes: An index may leave rows out.
         overriding: What an INSERT says before VALUES so that every column takes its value.
         serve_lock: The lock of `serve`; None where it is a file.
+        names_per_query: How many texts `among` takes at once.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Dialect(Protocol):
     partial_indexes: bool
     overriding: str
     serve_lock: LockStatements | None
+    names_per_query: int
 
     def quote(self, name: str) -> str:
         """A name as an identifier in statements that take parameters."""
@@ -164,6 +166,13 @@ class Dialect(Protocol):
 
     def delete_one(self, table: "TablePlan", names: Sequence[str]) -> str:
         """The statement that deletes one of the rows with these values in these columns."""
+        ...
+
+    def among(
+        self, column: "ColumnPlan", expression: str, names: Sequence[str]
+    ) -> tuple[str, Sequence[object]]:
+        """SQL for whether the text in a column is one of these, which are hexadecimal digits and
+        dashes only; and its parameters."""
         ...
 
     def same_bytes(self, column: "ColumnPlan", one: str, other: str) -> str:

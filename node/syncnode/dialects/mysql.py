@@ -139,6 +139,7 @@ class MysqlDialect:
     clock_options = ""
     partial_indexes = False
     overriding = ""
+    names_per_query = 500  # MariaDB makes a table of more than a thousand
     serve_lock: LockStatements | None = LockStatements(
         take=f"SELECT GET_LOCK({SERVE_LOCK}, 0)",
         holder=f"SELECT IS_USED_LOCK({SERVE_LOCK})",
@@ -338,6 +339,13 @@ class MysqlDialect:
     def delete_one(self, table: "TablePlan", names: Sequence[str]) -> str:
         where = " AND ".join(f"{quote_mysql(name)} <=> %s" for name in names)
         return f"DELETE FROM {quote_mysql(table.here)} WHERE {where} LIMIT 1"
+
+    def among(
+        self, column: "ColumnPlan", expression: str, names: Sequence[str]
+    ) -> tuple[str, Sequence[object]]:
+        # In the statement itself: the driver would look at each for what it could be.
+        listed = "', '".join(names)
+        return f"{expression} IN ('{listed}')", ()
 
     def same_bytes(self, column: "ColumnPlan", one: str, other: str) -> str:
         if column.kind == "text":

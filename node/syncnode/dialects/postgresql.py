@@ -7,6 +7,7 @@ An error ends a transaction here, so whatever may be refused runs in a savepoint
 """
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ from syncnode.dialects.postgresql_values import (
     exact_function,
     is_boolean,
     is_odd,
+    is_padded,
     to_wire,
 )
 from syncnode.settings.database_url import server_of
@@ -36,6 +38,10 @@ if TYPE_CHECKING:
 
     from syncnode.schema.plan import ColumnPlan, TablePlan
     from syncnode.store.database import Transaction
+
+# Whenever a row of many is refused the driver warns that it passes over "pipeline aborted"; the
+# error itself comes here. Without this the warning goes to stderr where nobody set logging up.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 VERSION_MIN = 130_000
 LOCK_WAIT_S = 1.0  # for a row that the application has locked; then all is undone and waits
@@ -121,6 +127,7 @@ class PostgresqlDialect:
     table_options = ""
     clock_options = ""
     partial_indexes = True
+    names_per_query = 10_000  # an array is one value; the plan is made once for all
     # Also a number that is GENERATED ALWAYS comes with the row.
     overriding = " OVERRIDING SYSTEM VALUE"
     serve_lock: LockStatements | None = LockStatements(
@@ -347,6 +354,17 @@ class PostgresqlDialect:
         name = quote_postgresql(table.here)
         return f"DELETE FROM {name} WHERE ctid = (SELECT ctid FROM {name} WHERE {where} LIMIT 1)"
 
+    def among(
+        self, column: "ColumnPlan", expression: str, names: Sequence[str]
+    ) -> tuple[str, Sequence[object]]:
+        # One value of the column's own type: a thousand parameters cost more than the rows. An
+        # array's type has no length, which would cut the texts.
+        kind = column.declared.partition("(")[0]
+        array = "bpchar" if is_padded(column) else kind
+        if array not in _ARRAYS:
+            return f"{expression} IN ({', '.join(['%s'] * len(names))})", names
+        return f"{expression} = ANY(%s::{array}[])", [f"{{{','.join(names)}}}"]
+
     def same_bytes(self, column: "ColumnPlan", one: str, other: str) -> str:
         if column.kind in ("integer", "bytes", "date") or is_boolean(column):
             return f"{one} IS NOT DISTINCT FROM {other}"
@@ -379,6 +397,10 @@ class PostgresqlDialect:
     def listen(self, connection: Any) -> int:
         connection.execute(f"LISTEN {CHANNEL}")
         return int(connection.fileno())
+
+
+# Types of text that an array literal of digits and dashes can be of.
+_ARRAYS = {"bpchar", "character varying", "text", "uuid", "varchar"}
 
 
 def quote_plainly(name: str) -> str:

@@ -73,6 +73,7 @@ class SqliteDialect:
     partial_indexes = True
     overriding = ""
     serve_lock: LockStatements | None = None
+    names_per_query = 500  # of one statement, which stays prepared; longer gains nothing
 
     def quote(self, name: str) -> str:
         return quote_sqlite(name)
@@ -255,6 +256,11 @@ class SqliteDialect:
             f"DELETE FROM {name} WHERE {table.rowid} = "
             f"(SELECT {table.rowid} FROM {name} WHERE {where} LIMIT 1)"
         )
+
+    def among(
+        self, column: "ColumnPlan", expression: str, names: Sequence[str]
+    ) -> tuple[str, Sequence[object]]:
+        return f"{expression} IN ({', '.join(['?'] * len(names))})", names
 
     def same_bytes(self, column: "ColumnPlan", one: str, other: str) -> str:
         return f"{one} COLLATE BINARY IS {other}"

@@ -129,9 +129,9 @@ class _Noting:
         """The rows that stand now and were written since."""
         if self.table.plan.key_kind == "none":
             return (
-                "(SELECT row_key, lsn, CASE place WHEN 'shown' THEN 'shown' ELSE 'deleted' END AS "
+                "(SELECT row_key, lsn, CASE place WHEN 'dead' THEN 'deleted' ELSE 'shown' END AS "
                 f"op FROM syncnode_row WHERE tbl={self.table.number} AND lsn>{self.first_lsn} "
-                "AND place IN ('shown', 'dead')) AS written"
+                "AND place IN ('shown', 'altered', 'dead')) AS written"
             )
         return (
             f"(SELECT syncnode_key AS row_key, syncnode_lsn AS lsn, '{SHOWN}' AS op "

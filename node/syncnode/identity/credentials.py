@@ -32,7 +32,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
 )
 
 from syncproto.errors import ConfigError, MalformedMessageError, UsageError
-from syncproto.identity import SITE_ID_BYTES, SiteId, site_from_text, site_text
+from syncproto.identity import SITE_ID_BYTES, SiteId, site_text
 
 PUBLIC_KEY_BYTES = 32
 SIGNATURE_BYTES = 64
@@ -232,16 +232,24 @@ def site_id_of_certificate(der: bytes) -> SiteId:
 
 # --- Signed requests -----------------------------------------------------------------------
 
-HEADER_PREFIX = b"syncnode-"
-SITE_HEADER = b"syncnode-site"
-PEER_HEADER = b"syncnode-peer"
+PROOF_HEADER = b"syncnode"
+"""Site, session, signature and counter, in base64: one short header, since every request pays for
+it and links are thin. For whom it is meant is signed and not said: the server knows who it is."""
 SESSION_HEADER = b"syncnode-session"
 COUNTER_HEADER = b"syncnode-counter"
-SIGNATURE_HEADER = b"syncnode-signature"
 
 # What is signed begins with this, so that no signature made for another end, now or later,
 # can ever be taken for that of a request.
 _DOMAIN = b"syncnode request 1"
+
+_COUNTER_BYTES = 8
+_PROOF_PLACES = (
+    0,
+    SITE_ID_BYTES,
+    SITE_ID_BYTES + BOOT_NONCE_BYTES,
+    SITE_ID_BYTES + BOOT_NONCE_BYTES + SIGNATURE_BYTES,
+)
+_PROOF_BYTES = _PROOF_PLACES[-1]  # and the counter, without zeros in front
 
 _SESSION = re.compile(rb"[0-9a-f]{%d}" % (2 * BOOT_NONCE_BYTES))
 _COUNTER = re.compile(rb"0|[1-9][0-9]{0,18}")
@@ -253,23 +261,22 @@ class Proof:
 
     Attributes:
         site: Who says it sent the request.
-        peer: The server it was meant for, so that no server can pass it on to another.
-        session: The boot nonce of that server's process, 8 bytes.
+        session: The boot nonce of the server's process, 8 bytes.
         counter: Never used before by `site` in this session.
-        signature: 64 bytes over all of these and the request.
+        signature: 64 bytes over all of these, the request and the server it was meant for, so
+            that no server can pass it on to another.
     """
 
     site: SiteId
-    peer: SiteId
     session: bytes
     counter: int
     signature: bytes
 
-    def signed_by(self, public: bytes, *, method: str, path: str, body: bytes) -> bool:
-        """Whether the holder of this public key made this very request."""
-        message = _signed_message(
-            method, path, body, self.site, self.peer, self.session, self.counter
-        )
+    def signed_by(
+        self, public: bytes, *, method: str, path: str, body: bytes, peer: SiteId
+    ) -> bool:
+        """Whether the holder of this public key made this very request, for `peer`."""
+        message = _signed_message(method, path, body, self.site, peer, self.session, self.counter)
         return fits(self.signature, message, public)
 
 
@@ -283,36 +290,33 @@ def signed_headers(
     session: bytes,
     counter: int,
 ) -> list[tuple[bytes, bytes]]:
-    """The headers that prove to `peer` that we send this request, once."""
+    """The header that proves to `peer` that we send this request, once."""
     message = _signed_message(method, path, body, key.site, peer, session, counter)
-    return [
-        (SITE_HEADER, site_text(key.site).encode("ascii")),
-        (PEER_HEADER, site_text(peer).encode("ascii")),
-        (SESSION_HEADER, session.hex().encode("ascii")),
-        (COUNTER_HEADER, b"%d" % counter),
-        (SIGNATURE_HEADER, _base64_text(key.signature(message)).encode("ascii")),
-    ]
+    counted = counter.to_bytes((counter.bit_length() + 7) // 8, "big")
+    proof = key.site + session + key.signature(message) + counted
+    return [(PROOF_HEADER, _base64_text(proof).encode("ascii"))]
 
 
 def read_proof(headers: Iterable[tuple[bytes, bytes]]) -> Proof:
-    """The proof that a request carries in its headers (names in lower case, as ASGI has them).
+    """The proof that a request carries in its header (names in lower case, as ASGI has them).
 
     Raises:
-        MalformedMessageError: A header is missing, repeated or not well formed.
+        MalformedMessageError: It is missing, repeated or not well formed.
     """
-    values: dict[bytes, bytes] = {}
-    for name, value in headers:
-        if name.startswith(HEADER_PREFIX):
-            if name in values:
-                raise MalformedMessageError(f"the header {_shown(name)} comes twice")
-            values[name] = value
-    return Proof(
-        site=_read_site(values, SITE_HEADER),
-        peer=_read_site(values, PEER_HEADER),
-        session=read_session(_required(values, SESSION_HEADER)),
-        counter=read_counter(_required(values, COUNTER_HEADER)),
-        signature=_read_signature(_required(values, SIGNATURE_HEADER)),
+    values = [value for name, value in headers if name == PROOF_HEADER]
+    if len(values) != 1:
+        raise MalformedMessageError(
+            "the request bears no proof of who sent it" if not values else "two proofs are none"
+        )
+    proof = _base64_bytes(values[0].decode("ascii", "replace"))
+    if proof is None or not 0 <= len(proof) - _PROOF_BYTES <= _COUNTER_BYTES:
+        raise MalformedMessageError(f"the header {_shown(PROOF_HEADER)} is not well formed")
+    site, session, signature, counter = (
+        proof[start:end] for start, end in zip(_PROOF_PLACES, [*_PROOF_PLACES[1:], None], strict=True)
     )
+    if counter[:1] == b"\0" or int.from_bytes(counter, "big") > COUNTER_MAX:
+        raise MalformedMessageError(f"the header {_shown(PROOF_HEADER)} is not well formed")
+    return Proof(SiteId(site), session, int.from_bytes(counter, "big"), signature)
 
 
 def read_session(value: bytes) -> bytes:
@@ -386,28 +390,6 @@ def _signed_message(
     )
     # Lengths in front, so that no two requests give one message.
     return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
-
-
-def _required(values: dict[bytes, bytes], name: bytes) -> bytes:
-    value = values.get(name)
-    if value is None:
-        raise MalformedMessageError(f"the header {_shown(name)} is missing")
-    return value
-
-
-def _read_site(values: dict[bytes, bytes], name: bytes) -> SiteId:
-    value = _required(values, name)
-    try:
-        return site_from_text(value.decode("ascii"))
-    except (UnicodeDecodeError, MalformedMessageError) as error:
-        raise MalformedMessageError(f"the header {_shown(name)} holds no site id") from error
-
-
-def _read_signature(value: bytes) -> bytes:
-    signature = _base64_bytes(value.decode("ascii", "replace"))
-    if signature is None or len(signature) != SIGNATURE_BYTES:
-        raise MalformedMessageError(f"the header {_shown(SIGNATURE_HEADER)} is not well formed")
-    return signature
 
 
 def _shown(name: bytes) -> str:

@@ -274,9 +274,9 @@ class PeerClient:
             url,
             headers=[
                 (b"host", url.netloc),
+                # No more than this: a thin link pays for every header, with every request. Nothing
+                # says that we would unpack an answer, and none is unpacked: that has no bound.
                 (b"content-length", b"%d" % len(body)),
-                # We count and bound what arrives; what unpacks on the way cannot be bounded.
-                (b"accept-encoding", b"identity"),
                 *headers,
             ],
             stream=_Pieces(body),

@@ -10,6 +10,8 @@ from syncnode.store.link_words import directions_of
 from syncproto.directions import EVERY_WAY, Directions
 from syncproto.identity import SiteId, site_text
 
+MEMBER = "member"
+"""The role of a member that was met, not invited: neither parent nor child, and without a url."""
 MEMBERS = "members"
 """The setting that is counted up with each change of membership, so that a running node sees it."""
 
@@ -19,7 +21,7 @@ class Peer:
     """One line of `syncnode_peer`.
 
     Attributes:
-        role: What it is to us: "parent", "child" or "peer".
+        role: What it is to us: "parent", "child", "peer", or "member" if it was met on the LAN.
         url: Where we call it; "" when it calls us.
         public_key: Raw, 32 bytes.
         frontier: What it last said it holds, encoded; None before the first exchange.

@@ -11,11 +11,14 @@ if TYPE_CHECKING:
     from syncnode.operations.contested import clashes
     from syncnode.operations.deciding import dismiss_conflicts, dismiss_parked, retry, take
     from syncnode.operations.demo import demo
+    from syncnode.operations.exporting import export
     from syncnode.operations.forgetting import forget
+    from syncnode.operations.importing import import_files
     from syncnode.operations.membership import invite, join
     from syncnode.operations.removal import remove, uninstall
     from syncnode.operations.reporting import (
         conflicts,
+        lan,
         log,
         parked,
         peers,
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from syncnode.operations.site import initialise, open_replica, propose
     from syncnode.operations.tables import disable_tables, enable_tables, list_tables
     from syncnode.operations.verifying import check, verify
+    from syncnode.operations.vouching import revoke
 
 __all__ = [
     "check",
@@ -37,11 +41,14 @@ __all__ = [
     "dismiss_conflicts",
     "dismiss_parked",
     "enable_tables",
+    "export",
     "forget",
+    "import_files",
     "initialise",
     "initialise_clone",
     "invite",
     "join",
+    "lan",
     "list_tables",
     "log",
     "open_replica",
@@ -50,6 +57,7 @@ __all__ = [
     "propose",
     "remove",
     "retry",
+    "revoke",
     "serve",
     "show_conflict",
     "show_parked",
@@ -69,11 +77,14 @@ _MODULES = {
     "dismiss_conflicts": "deciding",
     "dismiss_parked": "deciding",
     "enable_tables": "tables",
+    "export": "exporting",
     "forget": "forgetting",
+    "import_files": "importing",
     "initialise": "site",
     "initialise_clone": "cloning",
     "invite": "membership",
     "join": "membership",
+    "lan": "reporting",
     "list_tables": "tables",
     "log": "reporting",
     "open_replica": "site",
@@ -82,6 +93,7 @@ _MODULES = {
     "propose": "site",
     "remove": "removal",
     "retry": "deciding",
+    "revoke": "vouching",
     "serve": "running",
     "show_conflict": "reporting",
     "show_parked": "reporting",

@@ -306,6 +306,7 @@ def _adopt(
         "(SELECT sender FROM syncnode_stage WHERE claim IS NOT NULL)"
     )
     tx.execute("DELETE FROM syncnode_stage WHERE claim IS NULL")
+    tx.execute("DELETE FROM syncnode_bundle WHERE id NOT IN (SELECT sender FROM syncnode_stage)")
     tx.execute(f"DELETE FROM syncnode_setting WHERE name={m}", (RENEWALS,))
     book.origin = Origin(site, 1)
     book.number(book.origin)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from syncnode.comparing.answers import states
-from syncnode.comparing.contents import Contents, Progress
+from syncnode.comparing.contents import Contents, Progress, shapes_of
 from syncnode.reports import NearPairs, RowDifference, TableComparison
 from syncnode.schema.plan import SchemaPlan, TablePlan
 from syncnode.store.row_names import row_name
@@ -169,6 +169,23 @@ class Asking:
         return decode_finding(answer)
 
 
+def other_namings(
+    replica: "DatabaseReplica", ask: Ask, entropy: Callable[[int], bytes]
+) -> dict[str, tuple[str, str]]:
+    """By table what its rows are named by here and there, where that is not the same; asked
+    without reading a row."""
+    ours = {table_hash(name): (name, shape) for name, shape in shapes_of(replica).items()}
+    checks = {hashed: shape.check for hashed, (_, shape) in ours.items()}
+    question = Question(entropy(RUN_BYTES), shapes=checks)
+    told = decode_finding(ask(encode_question(question))).shapes or {}
+    found = {}
+    for hashed, theirs in told.items():
+        name, mine = ours[hashed]
+        if theirs.naming != mine.naming:
+            found[name] = (mine.naming, theirs.naming)
+    return found
+
+
 def compared_tables(
     comparison: Comparison,
     ours: Contents,
@@ -201,7 +218,7 @@ def compared_tables(
     for name, table in sorted(comparison.tables.items()):
         same, different, only_here, only_there = table.counts
         more = table.uncounted
-        if examined and not table.unknown:
+        if examined and not (table.unknown or table.namings):
             kinds = counts.get(name, {})
             different = kinds.get(DIFFERENT, 0) + more[0]
             only_here = kinds.get(ONLY_HERE, 0) + more[1]
@@ -220,6 +237,9 @@ def compared_tables(
                 rough=any(more),
                 unknown_to=unknown_to,
                 examples=tuple(examples.get(name, ())),
+                missing_here=table.lacks_here,
+                missing_there=table.lacks_there,
+                namings=table.namings,
             )
         )
     return tuple(found)

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from syncnode.capture.dropped import note_dropped
 from syncnode.capture.seal import Sealer
 from syncnode.machine import THIS_MACHINE
 from syncnode.operations.recapturing import own_statements, quiet
@@ -28,7 +29,7 @@ from syncnode.schema.renamed import called, moved, newly_called
 from syncnode.settings.config import check_tables
 from syncnode.store.hidden import ALTERED, STATE_HERE, UNKNOWN_COLUMN, HiddenRows
 from syncnode.store.keeping import number_tables, show_kept
-from syncnode.store.sidecar import DROPPED, Sidecar, load_plan
+from syncnode.store.sidecar import Sidecar, load_plan
 from syncnode.store.table import Key, Origins, Table
 from syncproto.codec import decode_cells, encode_cells
 from syncproto.identity import RowKey
@@ -169,8 +170,7 @@ def _change(
         for name in followed.gone:
             _count_again(book, Table(after.by_name[name], after, tx.dialect))
         if followed.gone:
-            dropped = {*json.loads(book.settings.get(DROPPED, "[]")), *followed.gone}
-            book.set(DROPPED, json.dumps(sorted(dropped)))
+            note_dropped(book, followed.gone)
         sealer.seal_baseline({after.by_name[name].number for name in followed.tables})
         for name, columns in followed.came.items():
             _take_written(tx, sealer, book, Table(after.by_name[name], after, tx.dialect), columns)

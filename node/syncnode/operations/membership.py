@@ -8,6 +8,7 @@ the answer may have been lost.
 
 import hashlib
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from syncnode.comparing.answers import Answers
@@ -24,15 +25,22 @@ from syncnode.identity.credentials import (
 from syncnode.links.peers import Peer, put_peer, read_peers
 from syncnode.machine import THIS_MACHINE, Machine
 from syncnode.operations.adopting import Adoption
-from syncnode.operations.comparing import EXAMPLES, Asking, compared_tables, near_pairs
+from syncnode.operations.comparing import (
+    EXAMPLES,
+    Asking,
+    compared_tables,
+    near_pairs,
+    other_namings,
+)
 from syncnode.operations.foretelling import foretold
 from syncnode.operations.site import open_replica
+from syncnode.operations.vouching import issued, refuse_revoked, take_certificate, vouch
 from syncnode.reports import Invitation, JoinPreview, JoinReport
+from syncnode.schema.naming import how_to_mend
 from syncnode.texts import utc_text
 from syncproto.errors import (
     ConfigError,
     RefusedError,
-    SyncError,
     UnexpectedMessageError,
 )
 from syncproto.identity import SiteId
@@ -57,8 +65,6 @@ if TYPE_CHECKING:
 INVITATION_MS = 7 * 86_400_000
 TOO_MANY_STATUS = 429
 TURN_PAUSE_S = 5.0
-TELL_S = 1.0  # how often it is told that one still waits
-JOIN_TIMEOUT_S = 600.0  # the inviter may have to read all of its tables first
 CHILD, PARENT, PEER = "child", "parent", "peer"
 
 Progress = Callable[[str], None]
@@ -149,12 +155,21 @@ def join(
         ConfigError: The token is none, or does not fit this site.
         SyncError: The inviter refuses, or cannot be reached.
     """
+    import trio
+
+    from syncnode.operations.join_link import over_https
+
     found = decode_token(token)
-    key = load_key(settings.key)
-    send = _over_https(found, key, progress)
-    return join_by(
-        settings, found, send, confirm=confirm, progress=progress, dry_run=dry_run, values=values
+    joining = partial(
+        join_by,
+        settings,
+        found,
+        confirm=confirm,
+        progress=progress,
+        dry_run=dry_run,
+        values=values,
     )
+    return trio.run(over_https, found, load_key(settings.key), progress, joining)
 
 
 def join_by(
@@ -178,36 +193,6 @@ def join_by(
         return joining.run(confirm, dry_run=dry_run, values=values)
     finally:
         replica.close()
-
-
-def _over_https(token: Token, key: SiteKey, progress: Progress) -> Send:
-    import trio
-
-    from syncnode.links.client import PeerAddress, PeerClient
-
-    address = PeerAddress(token.site, token.url)
-
-    async def tell_waiting() -> None:
-        since_s = trio.current_time()
-        while True:
-            await trio.sleep(TELL_S)
-            silent_s = trio.current_time() - since_s
-            progress(f"waiting for {token.url} … not a word for {silent_s:.0f} s")
-
-    async def post(body: bytes) -> bytes:
-        answer: bytes | SyncError
-        async with PeerClient(key) as client, trio.open_nursery() as nursery:
-            nursery.start_soon(tell_waiting)
-            try:
-                answer = await client.join(address, "/join", body, timeout_s=JOIN_TIMEOUT_S)
-            except SyncError as error:  # outside of the nursery it is alone, in no group
-                answer = error
-            nursery.cancel_scope.cancel()
-        if isinstance(answer, SyncError):
-            raise answer
-        return answer
-
-    return lambda body: trio.run(post, body)
 
 
 def _check_fits(tx: "Transaction", token: Token, key: SiteKey) -> None:
@@ -256,6 +241,7 @@ class _Joining:
         self._adoption: Adoption | None = None
 
     def run(self, confirm: Confirm, *, dry_run: bool, values: bool) -> JoinReport:
+        self._refuse_other_names()
         self._progress("counting the rows here")
         self._replica.seal()
         with self._replica.database.read() as tx:
@@ -282,6 +268,7 @@ class _Joining:
                 tx,
                 Peer(self._token.site, answer.name, role, self._token.url, answer.public_key),
             )
+            take_certificate(tx, self._key, answer)
             if taken is not None:
                 taken.commit(tx)
         return self._report(True, answer.name, role, answer.network, preview)
@@ -321,6 +308,22 @@ class _Joining:
         return answer
 
     # What both sides hold
+
+    def _refuse_other_names(self) -> None:
+        """
+        Raises:
+            ConfigError: The two sites name the rows of a table by something else.
+        """
+        told: list[JoinAnswer] = []
+
+        def ask(question: bytes) -> bytes:
+            told.append(self._ask(self._request(COMPARE, question)))
+            return told[-1].finding
+
+        if otherwise := other_namings(self._replica, ask, self._machine.entropy):
+            raise ConfigError(
+                f"not joined, nothing was changed: {how_to_mend(otherwise, told[0].name)}"
+            )
 
     def _preview(self, values: bool, *, foretelling: bool) -> JoinPreview:
         told: list[JoinAnswer] = []
@@ -387,7 +390,8 @@ def answer_join(
         replica.seal()
         asker = site_id_of_key(request.public_key)
         finding = Answers(replica).answer(request.question, asker)
-    return encode_answer(join_answer(settings, key, role, finding))
+    chain = issued(replica.database, request)
+    return encode_answer(join_answer(settings, key, role, finding, chain))
 
 
 def heard_join(
@@ -414,7 +418,10 @@ def heard_join(
     database = replica.database
     with database.write() if commit else database.read() as tx:
         now_ms = machine.wall_ms()
+        refuse_revoked(tx, key, request.public_key)
         role = _admitted(tx, request, site, settings.name, now_ms, commit=commit)
+        if commit:
+            vouch(tx, key, request.public_key)
     return request, role
 
 
@@ -461,7 +468,9 @@ def _admitted(
     return ours
 
 
-def join_answer(settings: "Settings", key: SiteKey, role: str, finding: bytes) -> JoinAnswer:
+def join_answer(
+    settings: "Settings", key: SiteKey, role: str, finding: bytes, chain: bytes = b""
+) -> JoinAnswer:
     """What a site that wants to join is told of us."""
     network = settings.topology.network if settings.topology else None
     return JoinAnswer(
@@ -470,4 +479,5 @@ def join_answer(settings: "Settings", key: SiteKey, role: str, finding: bytes) -
         role=role,
         public_key=key.public,
         finding=finding,
+        chain=chain,
     )

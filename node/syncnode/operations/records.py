@@ -21,6 +21,7 @@ from syncnode.store.dismissals import OPEN
 from syncnode.store.hidden import PARKED
 from syncnode.store.row_names import RowNames
 from syncnode.store.sidecar import Sidecar
+from syncnode.store.undone import is_undone
 from syncnode.texts import key_text, utc_text, written_text
 from syncproto.codec import decode_row
 from syncproto.errors import ConfigError, UsageError
@@ -48,6 +49,10 @@ EDITED_STAYS = "the row stays, since it was edited by somebody who had not seen 
 REFERRED_STAYS = (
     "the row stays, since a row that refers to it was written by somebody who had not seen the "
     "delete"
+)
+UNDONE_STAYS = (
+    "the table is only received at the site where this was written, so it was taken back there: "
+    "write it at a site that may change the table"
 )
 CLASH = "unique clash"
 DIGITS_MIN = 4  # of a number that is typed
@@ -136,7 +141,7 @@ class Records:
         if whole:
             kept = f"(the row, for {kept})" if kept is not None else "(the edited row)"
         elif conflict.deleted:
-            kept = "(its delete)"
+            kept = "(its delete)" if not is_undone(conflict) else "(no such row)"
         return ConflictReport(
             table=conflict.table,
             row=key_text(conflict.key),
@@ -286,6 +291,8 @@ def _is_gone(conflict: Conflict, now: dict[tuple[str, RowKey], Carried]) -> bool
 def _done(recorded: Recorded) -> str:
     """What was done about a conflict, in a sentence."""
     conflict = recorded.conflict
+    if is_undone(conflict):
+        return UNDONE_STAYS
     if conflict.column == "":
         return EDITED_STAYS if conflict.winning is None else REFERRED_STAYS
     if conflict.deleted:

@@ -16,14 +16,17 @@ from syncnode.capture import trigger_names
 from syncnode.hooks.queue import read_states, waiting
 from syncnode.identity.files import anchor_fault, exposed, key_fault
 from syncnode.identity.renewals import is_shared, read_renewals, told
-from syncnode.links.peers import Peer, read_peers
+from syncnode.links.peers import MEMBER, Peer, read_peers
+from syncnode.links.sightings import PEER_STANDING, read_seen
 from syncnode.links.site_names import SiteNames
 from syncnode.machine import THIS_MACHINE
+from syncnode.operations.bundle_notes import waiting_texts
 from syncnode.operations.pending import PENDING_MAX, Pending, known_to_all
 from syncnode.operations.records import Records, chosen
 from syncnode.reports import (
     ConflictReport,
     HookReport,
+    LanReport,
     LogEntry,
     ParkedReport,
     PeerReport,
@@ -76,6 +79,12 @@ def peers(settings: "Settings") -> list[PeerReport]:
     """The sites that this one exchanges with."""
     with _opened(settings) as look:
         return look.peer_reports()
+
+
+def lan(settings: "Settings") -> list[LanReport]:
+    """The sites that `serve` sees on the LAN now."""
+    with _opened(settings) as look:
+        return look.lan_reports()
 
 
 def log(settings: "Settings", *, entries_max: int | None) -> list[LogEntry]:
@@ -158,7 +167,7 @@ class _Look:
     def status(self) -> StatusReport:
         book, settings = self._book, self._settings
         reports = self.peer_reports()
-        told = [self._covered(peer) for peer in self._peers]
+        told = [self._covered(peer) for peer in self._peers if not self._away(peer)]
         pending = self._pending.lacking(known_to_all(told)) if told else 0
         parked = self.records.parked_count()
         serving = serve_lock(self._database).taken()
@@ -167,9 +176,14 @@ class _Look:
         in_sync = (
             bool(reports)
             and not faults
-            and all(peer.equal and not peer.problem for peer in reports)
+            and all(
+                report.equal and not report.problem
+                for peer, report in zip(self._peers, reports, strict=True)
+                if not self._away(peer)
+            )
             and not (pending or parked or self._count(ASIDE) or self._catching_up())
             and left_out(self._tx) is None
+            and not waiting_texts(self._tx, book.frontier)
         )
         network = settings.topology.network if settings.topology else None
         return StatusReport(
@@ -216,9 +230,33 @@ class _Look:
             problem=_problem(peer),
         )
 
+    def lan_reports(self) -> list[LanReport]:
+        if not serve_lock(self._database).taken():
+            return []  # what a daemon that was killed has left
+        names = {peer.site: peer.name for peer in self._peers}
+        return [
+            LanReport(
+                site=site_text(seen.site),
+                name=names.get(seen.site),
+                url=seen.url,
+                standing=seen.standing,
+                seen=utc_text(seen.seen_ms),
+            )
+            for seen in read_seen(self._tx)
+        ]
+
+    @cached_property
+    def _near(self) -> frozenset[SiteId]:
+        seen = read_seen(self._tx)
+        return frozenset(one.site for one in seen if one.standing == PEER_STANDING)
+
+    def _away(self, peer: Peer) -> bool:
+        """Met on a LAN and not there now: it may never be again, so nothing waits for it."""
+        return peer.role == MEMBER and peer.site not in self._near
+
     def _agreed(self, peer: Peer) -> Directions:
         """What of the link to a peer stays back, by our word and by the peer's."""
-        words = LinkWords(self._settings.words)
+        words = LinkWords(self._settings.rules)
         return words.of(self._tx, peer.site, self._book.frontier.scopes).agreed(peer.directions)
 
     def _covered(self, peer: Peer) -> Frontier:
@@ -306,10 +344,11 @@ class _Look:
         yield from self._hook_notes()
         yield from self._disk()
         yield from self._catching_up()
+        yield from waiting_texts(self._tx, self._book.frontier)
         if large := left_out(self._tx):
             yield large
         for peer in self._peers:
-            if problem := _problem(peer):
+            if (problem := _problem(peer)) and not self._away(peer):
                 yield f"{peer.name}: {problem}"
         yield from self._aside()
         if parked:

@@ -46,7 +46,7 @@ class Rivals:
             if clock is not None and clock != key:
                 yield unique, clock
 
-    def agreeing(self, table: Table, row: Row, other: RowKey) -> UniqueKey | None:
+    def agreeing(self, table: Table, row: Row, other: RowKey) -> UniqueKey:
         """The unique key that says that these are one thing, by what is replicated of both."""
         theirs = self.state(table, other)
         for unique in table.plan.unique_keys:
@@ -56,7 +56,9 @@ class Rivals:
             ]
             if unique.rule == "merge" and values[0] == values[1]:
                 return unique
-        return next((one for one in table.plan.unique_keys if one.rule == "merge"), None)
+        # What they refer to may be one; so may what their names are made of.
+        own = UniqueKey(PRIMARY, table.plan.primary_key)
+        return next((one for one in table.plan.unique_keys if one.rule == "merge"), own)
 
     def state(self, table: Table, key: RowKey) -> Row:
         """What is replicated of a row; empty if it is not known here."""
@@ -116,7 +118,8 @@ class Rivals:
         if reference.table not in self._plan.by_name:
             return None
         target = self.table(reference.table)
-        pk = target.find(self._tx, [reference.key]).get(reference.key)
+        key = self._hidden.stand_in(target.number, reference.key)
+        pk = target.find(self._tx, [key]).get(key)
         if pk is None or target.local_place is None:
             return None
         return pk[target.local_place]

@@ -399,6 +399,7 @@ def open_replica(
     """
     from syncnode.identity.credentials import load_key
     from syncnode.operations.following import finish_following, follow_schema
+    from syncnode.operations.guarding import guard_if_possible
     from syncnode.replica import DatabaseReplica
     from syncnode.store.keeping import begin_with_peers, forget_all
 
@@ -436,10 +437,11 @@ def open_replica(
             hooks=settings.hooks,
             filters=Filters(settings.filters),
             pass_on=settings.tables.keeps_unknown,
-            words=LinkWords(settings.words),
+            words=LinkWords(settings.rules),
         )
         if following is not None:
             finish_following(replica, following)
+        guard_if_possible(replica)
         return replica
     except BaseException:
         database.close()

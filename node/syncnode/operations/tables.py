@@ -27,6 +27,7 @@ from syncnode.schema.plan import DISABLED, SchemaPlan
 from syncnode.schema.renamed import called, names_here
 from syncnode.schema.replan import added, removed, with_tables, without_tables
 from syncnode.schema.text import key_text
+from syncnode.settings.said_where import said_where
 from syncnode.store.hidden import HiddenRows
 from syncnode.store.keeping import number_tables, show_kept
 from syncnode.store.sidecar import EDITION, Sidecar, clock_table, load_plan, sidecar_ddl
@@ -61,11 +62,12 @@ def enable_tables(settings: "Settings", names: Sequence[str], *, progress: Progr
         ConfigError: One cannot take part, takes part already, is left out by the settings, or
             refers to a table that does not take part; nothing was changed.
     """
-    _check_settings(names, settings.tables.exclude, "exclude")
+    _check_settings(settings, names, settings.tables.exclude, "exclude")
     only = settings.tables.only
     for name in names:
         if only is not None and name not in only:
-            raise ConfigError(f"[tables] only does not name {name}: add it there first")
+            where = said_where(settings, "only")
+            raise ConfigError(f"{where}[tables] only does not name {name}: add it there first")
     replica = open_replica(settings)
     try:
         before = replica.plan
@@ -94,7 +96,7 @@ def disable_tables(settings: "Settings", names: Sequence[str], *, progress: Prog
         ConfigError: One does not take part, is wanted by the settings, or a table that stays
             refers to it; nothing was changed.
     """
-    _check_settings(names, settings.tables.only or (), "only")
+    _check_settings(settings, names, settings.tables.only or (), "only")
     replica = open_replica(settings)
     try:
         before = replica.plan
@@ -109,10 +111,13 @@ def disable_tables(settings: "Settings", names: Sequence[str], *, progress: Prog
         replica.close()
 
 
-def _check_settings(names: Sequence[str], said: Collection[str], key: str) -> None:
+def _check_settings(
+    settings: "Settings", names: Sequence[str], said: Collection[str], key: str
+) -> None:
     for name in names:
         if name in said:
-            raise ConfigError(f"[tables] {key} names {name}: take it out there first")
+            where = said_where(settings, key, name)
+            raise ConfigError(f"{where}[tables] {key} names {name}: take it out there first")
 
 
 def _whole(database: "Database", settings: "Settings", plan: SchemaPlan) -> SchemaPlan:

@@ -26,6 +26,7 @@ from syncnode.operations.running import chosen
 from syncnode.operations.site import open_replica
 from syncnode.reports import CheckReport, TableCheck, TableComparison, VerifyReport
 from syncnode.run import Parts, open_parts
+from syncnode.schema.naming import how_to_mend
 from syncproto.errors import RefusedError
 
 if TYPE_CHECKING:
@@ -286,6 +287,9 @@ class Verifying:
 
 
 def _reason(tables: Sequence[TableComparison], peer: str) -> str:
+    otherwise = {table.table: table.namings for table in tables if table.namings is not None}
+    if otherwise:
+        return how_to_mend(otherwise, peer)
     waiting = sum(table.on_the_way for table in tables)
     wrong = [
         table.table for table in tables if table.different or table.only_here or table.only_there

@@ -156,6 +156,7 @@ def _brought(before: TablePlan, now: TablePlan) -> TablePlan:
         deletes=before.deletes,
         modified=tuple(name for name in before.modified if name in {c.name for c in now.columns}),
         local_rows=before.local_rows,
+        received_only=before.received_only,
     )
 
 

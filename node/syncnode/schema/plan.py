@@ -183,6 +183,8 @@ class TablePlan:
         modified: Columns in which the application says when it last changed a row, the surest
             first; of a row the first that is not NULL counts.
         local_rows: Columns of the row key, with the values whose rows stay at this site.
+        received_only: The rules of links let it come here and not go: what is written to it here
+            is undone.
         engine, charset, collation: MariaDB only.
         here_as: What this database calls it, where that is another name.
     """
@@ -206,6 +208,7 @@ class TablePlan:
     deletes: DeleteRule = "update-revives"
     modified: tuple[str, ...] = ()
     local_rows: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    received_only: bool = False
     here_as: str = ""
 
     @property

@@ -2,7 +2,7 @@
 
 One place for the deleted (their last image, so that a revival brings back the whole row), the
 parked (rows that cannot be written here now), the rows of tables without a primary key (whose
-copies in the table cannot be told apart), and cells stamped in the future. They have lsn and
+copies in the table cannot be told apart, see `copies.py`), and cells stamped in the future. They have lsn and
 dots as all others and are part of every delta. A deleted row that stays in its table because a
 shown row refers to it is marked `held`; its state stays in table and clock. Of an `altered` row the
 table shows something else than is replicated, a mark in a unique value for example; the replicated
@@ -220,6 +220,18 @@ class HiddenRows:
                 is not None
             )
         return found
+
+    def stand_in(self, table: int, key: RowKey) -> RowKey:
+        """The row that stands for this one, also by way of others: itself if none does."""
+        seen = {key}
+        while (hidden := self.get(table, [key]).get(key)) is not None:
+            if hidden.place != MERGED or hidden.waits is None or hidden.waits[1] is None:
+                break
+            key = hidden.waits[1]
+            if key in seen:
+                break
+            seen.add(key)
+        return key
 
     def waiting_for_merged(self, *, limit: int) -> list[tuple[int, RowKey]]:
         """Parked rows that wait for a row for which another one stands."""

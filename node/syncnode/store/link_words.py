@@ -42,6 +42,18 @@ class LinkWords:
             return ruled
         return Directions(ruled.unsent | unwanted, ruled.unreceived | unwanted)
 
+    def only_received(self, tx: Transaction, tables: Collection[str]) -> frozenset[str]:
+        """The tables that come from some parent or peer and go to none, by both sites' words; what
+        children get or send does not count."""
+        sent, received = set[str](), set[str]()
+        for site, said in tx.rows(
+            f"SELECT site, directions FROM syncnode_peer WHERE role<>'{CHILD}'"
+        ):
+            agreed = self.of(tx, SiteId(bytes(site)), tables).agreed(directions_of(said))
+            sent.update(set(tables) - agreed.unsent)
+            received.update(set(tables) - agreed.unreceived)
+        return frozenset(received - sent)
+
     def by_rules(self, name: str, role: str, tables: Collection[str]) -> Directions:
         """What the rules alone say of the link to a peer."""
         if not self.rules.speaks_of_tables:

@@ -1,6 +1,5 @@
 """Who refers to whom in this database: asked before a row is written, and before one goes."""
 
-import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -9,6 +8,7 @@ from syncnode.dialects.base import Dialect
 from syncnode.schema.plan import ColumnPlan, ForeignKey, SchemaPlan
 from syncnode.store.conditional import refers_sql
 from syncnode.store.database import Transaction
+from syncnode.store.spellings import OtherSpellings, folded
 from syncnode.store.table import KEYS_PER_QUERY, Key, Table
 from syncproto.identity import RowKey
 from syncproto.row import Reference, Row, Stamp
@@ -113,7 +113,7 @@ class Referrers:
 
     def named(self, tx: Transaction, table: Table, pk: Key, limit: int) -> list[tuple[int, Key]]:
         """Up to `limit` other rows that refer to this one, by number of table and primary key;
-        (0, ()) for one that has no such name."""
+        () for one without (see `nameless`), and 0 for one of a table that is not replicated."""
         quote, mark = tx.dialect.quote, tx.mark
         here = " AND ".join(f"t.{quote(name)}={mark}" for name in table.plan.primary_key)
         found: list[tuple[int, Key]] = []
@@ -128,10 +128,18 @@ class Referrers:
                 f"LIMIT {limit + 1}",
                 pk,
             )
-            number = child.number if child is not None and keys else 0
-            names = [(number, tuple(row) if number else ()) for row in rows]
+            number = child.number if child is not None else 0
+            names = [(number, tuple(row) if keys else ()) for row in rows]
             found += [name for name in names if name != (table.number, pk)]
         return found[:limit]
+
+    def nameless(self, table: Table) -> list[tuple[Inbound, Table]]:
+        """The foreign keys that point to a table, from those without a primary key."""
+        return [
+            (inbound, self._by_name[inbound.child])
+            for inbound in self._inbound.get(table.name, ())
+            if inbound.child in self._by_name and not self._by_name[inbound.child].plan.primary_key
+        ]
 
     def by_columns(self, table: Table, columns: Collection[str]) -> list[Inbound]:
         """The foreign keys that point to some of these columns of a table."""
@@ -208,7 +216,9 @@ class Referrers:
                 found.append(Absent(key, lacking))
         return found
 
-    def refusals(self, table: Table, absent: "Sequence[Absent]") -> "dict[int, Refusal]":
+    def refusals(
+        self, tx: Transaction, table: Table, absent: "Sequence[Absent]"
+    ) -> "dict[int, Refusal]":
         """By index of the row, why it cannot be written."""
         from syncnode.apply.writing import Refusal
 
@@ -220,10 +230,30 @@ class Referrers:
                 f"{table.name}.{', '.join(key.columns)} refers to a row of {key.table} that is "
                 "not here"
             )
-            for indices in rows_by_values.values():
+            others = OtherSpellings(tx, key, self._in_sql(tx, key.table), rows_by_values)
+            for values, indices in rows_by_values.items():
+                why = detail + self._spelled_otherwise(key, values, others.of(values))
                 for index in indices:
-                    refused[index] = Refusal("missing parent", detail, waits)
+                    refused[index] = Refusal("missing parent", why, waits)
         return refused
+
+    def _spelled_otherwise(
+        self, key: ForeignKey, values: tuple[Any, ...], here: tuple[Any, ...] | None
+    ) -> str:
+        """The rest of a sentence on a parent that is here under another spelling; values only
+        where they are what its rows are called."""
+        if here is None:
+            return ""
+        target = self._by_name.get(key.table)
+        called = target.plan.key_columns if target is not None else ()
+        told = " one here is spelled otherwise,"
+        for name, said, spelled in zip(key.target_columns, values, here, strict=True):
+            if name in called and said != spelled:
+                told = f" it says {said!r}, the row here is called {spelled!r},"
+        return (
+            f":{told} and this database takes the two for different names, since capitals, "
+            "accents and blanks at the end count in it: give both one spelling"
+        )
 
     def in_part(self, table: Table, columns: Collection[str]) -> set[str]:
         """The other columns of the foreign keys of which only some columns are among these."""
@@ -308,8 +338,7 @@ def comparable(table: Table, columns: Sequence[str], wire: Sequence[Any]) -> tup
         if isinstance(value, Reference):
             value = value.key
         elif isinstance(value, str) and table.plan.column(name).collation_insensitive:
-            bare = unicodedata.normalize("NFKD", value).casefold()
-            value = "".join(c for c in bare if not unicodedata.combining(c)).rstrip(" ")
+            value = folded(value)
         form.append(value)
     return tuple(form)
 

@@ -35,7 +35,7 @@ def row_name(
     if not row.cells.keys() >= set(columns):
         return key_text(key)
     values = {name: row.cells[name].value for name in columns}
-    if plan.key_kind == "uuid" and (not is_made(key) or _is_uuid(values[columns[0]])):
+    if plan.key_kind == "uuid" and (not is_made(key) or is_uuid(values[columns[0]])):
         return key_text(key)
     texts = {name: _text(value, of_reference) for name, value in values.items()}
     if len(texts) == 1:
@@ -48,7 +48,8 @@ def is_made(key: RowKey) -> bool:
     return key[6] >> 4 == _MADE
 
 
-def _is_uuid(value: Value) -> bool:
+def is_uuid(value: Value) -> bool:
+    """Whether a uuid column holds one that is its own key."""
     return isinstance(value, bytes) or (
         isinstance(value, str) and canonical_uuid(value) is not None
     )

@@ -116,7 +116,7 @@ def sidecar_ddl(plan: SchemaPlan, dialect: Dialect) -> list[str]:
         "syncnode_revoked": f"site {key} NOT NULL, signer {key} NOT NULL, "
         f"body {blob} NOT NULL, PRIMARY KEY (site, signer)",
         "syncnode_lan": f"site {key} NOT NULL PRIMARY KEY, url {text} NOT NULL, "
-        f"standing {word} NOT NULL, seen_ms {big} NOT NULL",
+        f"standing {text} NOT NULL, seen_ms {big} NOT NULL",
     }
     statements = [f"CREATE TABLE {name} ({body}){options}" for name, body in tables.items()]
     statements += [

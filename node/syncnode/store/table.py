@@ -578,15 +578,17 @@ class Table:
         columns = self._pk_list("c")
         if self.uuid_indexed:
             assert self.uuid is not None, "an index is over a uuid"
-            binary = self.plan.column(self.uuid).kind == "bytes"
-            for part in _parts(keys, KEYS_PER_QUERY):
-                names = part if binary else [uuid_text(key) for key in part]
+            column, name = self.plan.column(self.uuid), f"t.{self.dialect.quote(self.uuid)}"
+            binary = column.kind == "bytes"
+            for part in _parts(keys, KEYS_PER_QUERY if binary else self.dialect.names_per_query):
+                where = f"{name} IN ({', '.join([self._mark] * len(part))})"
+                params: Sequence[object] = part
+                if not binary:
+                    where, params = self.dialect.among(column, name, list(map(uuid_text, part)))
                 for row in tx.rows(
                     f"SELECT c.syncnode_key, {columns} FROM {self.quoted} t "
-                    f"JOIN {self.clock_name} c ON {self._on('c', 't')} "
-                    f"WHERE t.{self.dialect.quote(self.uuid)} IN "
-                    f"({', '.join([self._mark] * len(part))})",
-                    names,
+                    f"JOIN {self.clock_name} c ON {self._on('c', 't')} WHERE {where}",
+                    params,
                 ):
                     found[RowKey(bytes(row[0]))] = tuple(row[1:])
             if not odd:

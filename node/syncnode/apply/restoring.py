@@ -1,0 +1,68 @@
+"""Writes back what was undone: rows of tables that are only received here (`capture/undoing.py`).
+
+Their states are in the sidecar, and their tables show what somebody has written here. They are
+brought to what they were as rows that arrive are: locked first, sealed once more, quietly, deletes
+only where nothing refers to a row. What cannot be written is parked, as anything else.
+"""
+
+from typing import TYPE_CHECKING
+
+from syncnode.store.database import Transaction
+from syncnode.store.undone import DUE, UNDONE
+from syncproto.clock import stamped_after
+from syncproto.identity import RowKey
+from syncproto.row import EMPTY, Delete, Row, Stamp
+
+if TYPE_CHECKING:
+    from syncnode.apply.settling import Settler
+    from syncnode.apply.writing import Wanted
+
+
+
+def restore(settler: "Settler") -> None:
+    """Bring all of them back, parents first."""
+    if not settler._sidecar.settings.get(DUE):
+        return
+    waiting = _undone(settler._tx)
+    _lock(settler, waiting)
+    waiting = _undone(settler._tx) if waiting else {}
+    for table in settler._order:
+        keys = waiting.get(table.number, [])
+        if keys:
+            settler._carry_out(table, list(settler._ours(table, keys).values()))
+            settler._vacated.add(table.number)
+    settler._sidecar.set(DUE, "")
+
+
+def _undone(tx: Transaction) -> dict[int, list[RowKey]]:
+    found: dict[int, list[RowKey]] = {}
+    for number, key in tx.rows(
+        "SELECT tbl, row_key FROM syncnode_row WHERE place IN ('altered', 'parked', 'shown') "
+        f"AND reason={tx.mark} ORDER BY lsn",
+        (UNDONE,),
+    ):
+        found.setdefault(number, []).append(RowKey(bytes(key)))
+    return found
+
+
+def _lock(settler: "Settler", waiting: dict[int, list[RowKey]]) -> None:
+    """What the application has written to these rows meanwhile is undone with the rest."""
+    for table in settler._order:
+        rows = settler._ours(table, waiting.get(table.number, [])).values()
+        pks = [one.shown.pk for one in rows if one.shown is not None]
+        if pks:
+            settler._tx.dialect.lock_rows(settler._tx, table.plan, pks)
+    if waiting and settler._tx.dialect.name != "sqlite":
+        settler._sealer.seal(single_read=True)
+
+
+def give_state(settler: "Settler", wanted: "Wanted") -> None:
+    """A row that was inserted here and that rows refer to stays, as one that is deleted: without
+    cells, so that whoever may write it is not kept from it by what stands there."""
+    if wanted.row != EMPTY:
+        return
+    dot = settler._sidecar.open_changeset(settler._nonce)
+    stamp = Stamp(stamped_after(0, wall_ms=settler._wall_ms), dot.origin, dot.seq)
+    wanted.row = Row({}, Delete((stamp,), {}))
+    settler._sidecar.close_changeset(settler._wall_ms)
+
