@@ -81,6 +81,14 @@ class Machine:
         _run("ip", "-n", self.name, "route", "replace", "default", "dev", "eth0")
         self.address = address
 
+    def join_to(self, other: "Machine", address: str, its_address: str) -> None:
+        """A cable from this machine to another, beside the LAN."""
+        link = ("link", "add", "eth1", "type", "veth", "peer", "name", "eth1")
+        _run("ip", "-n", self.name, *link, "netns", other.name)
+        for machine, own in ((self, address), (other, its_address)):
+            _run("ip", "-n", machine.name, "link", "set", "eth1", "up")
+            _run("ip", "-n", machine.name, "address", "add", f"{own}/24", "dev", "eth1")
+
     def plug(self, *, connected: bool) -> None:
         """Pull the cable out, or plug it in."""
         state = "up" if connected else "down"

@@ -579,6 +579,7 @@ class DatabaseReplica:
             sealer.seal(single_read=tx.dialect.name != "sqlite")
             m = tx.mark
             positions_left = self._positions_left(tx, sender, applied)
+            tx.dialect.catching_up(tx, bool(positions_left))
             if not positions_left:
                 book._first_lsn = min(first_lsn, book._first_lsn)
                 came_from = exporter_of(tx, sender)

@@ -46,7 +46,7 @@ class Rule:
     touches: bool = True  # a link that comes puts what hangs on it behind every cursor
     own_claimed: bool = False  # a site claims for its areas what it writes itself
     drop_when_told: bool = True  # a row that left goes once a whole site has told that it has it
-    floor: bool = True  # who has dropped rows claims own writes only above what the peer has
+    floor: bool = True  # who has dropped rows claims by table to sites that have what he dropped
     one_scope: bool = False  # all areas of a site together are one scope
     links_to_all: bool = False  # all links go to every site, also those never written over
 
@@ -182,8 +182,8 @@ class Site:
         every: Of these origins it has all that still stands: of all at a whole site; at another
             of itself, and of the children that it collects from.
         areas: For each area taken, the vector of a state whose rows of the area it has.
-        floor: Rows with writes up to these were dropped here; whose claims need no more than that
-            is taken at sites that have these.
+        floor: Rows with writes up to these were dropped here, so that claims by table are only for
+            sites that have these.
         dropped: The rows that were dropped; only for who judges.
         done: Of each sender how far it was heard out, and on which scopes.
         received: Cells that came; `outside`: those of rows that do not belong here.

@@ -248,9 +248,7 @@ class World:
             shared = self.state(site.shared)
             yield from behind(claims, site.rows, part(shared, lambda k, *_: k[0] == SHARED))
             every = part(self.state(site.every), lambda k, *_: k[0] != SHARED)
-            kept = copy.deepcopy(site.rows)
-            merge(kept, site.dropped)
-            yield from behind(claims, kept, every)
+            yield from behind(claims, together(site.rows, site.dropped), every)
             for area, vector in site.areas.items():
                 truth = self.state(vector)
                 if self.rule.moves_to_all:
@@ -279,7 +277,7 @@ class World:
     def due(self) -> dict[int, Rows]:
         """What each site must come to hold: what it would if everybody told all moves, then again
         and again all that he has and can place in the other's areas, whatever anybody claims."""
-        holds = {number: copy.deepcopy(site.rows) for number, site in self.sites.items()}
+        holds = {number: together(site.rows) for number, site in self.sites.items()}
         ways = [*self.links, *((other, one) for one, other in self.links)] * len(self.sites)
         for sender, receiver in ways:
             merge(holds[receiver], part(holds[sender], is_moved))
@@ -297,7 +295,7 @@ class World:
 
     def quiet(self) -> Iterator[str]:
         """Every link works for long enough; then what is amiss."""
-        due, held = self.due(), self.together(self.sites)
+        due, held = self.due(), self.rows_of(self.sites)
         for _ in range(3 * len(self.sites)):
             received = self.received
             for one, other in sorted(self.links):
@@ -305,9 +303,9 @@ class World:
                 self.exchange(other, one, breaks=False)
         if self.received != received:
             yield "rows travel on and on"
-        yield from behind("nobody has any more", self.together(self.sites), held)
+        yield from behind("nobody has any more", self.rows_of(self.sites), held)
         for group in self.components():
-            total = self.together(group)
+            total = self.rows_of(group)
             for number in group:
                 site = self.sites[number]
                 here = set(due[number]) if site.whole else site.taken(due[number])
@@ -322,11 +320,8 @@ class World:
     def received(self) -> int:
         return sum(site.received for site in self.sites.values())
 
-    def together(self, numbers: Iterable[int]) -> Rows:
-        rows: Rows = {}
-        for number in numbers:
-            merge(rows, self.sites[number].rows)
-        return rows
+    def rows_of(self, numbers: Iterable[int]) -> Rows:
+        return together(*(self.sites[number].rows for number in numbers))
 
     def components(self) -> list[set[int]]:
         found: list[set[int]] = []
@@ -336,6 +331,13 @@ class World:
             found = [group for group in found if group not in touching]
             found.append({number}.union(*touching))
         return found
+
+
+def together(*parts: Rows) -> Rows:
+    rows: Rows = {}
+    for one in parts:
+        merge(rows, one)
+    return rows
 
 
 def is_moved(key: str, column: str, cell: Cell) -> bool:

@@ -902,7 +902,7 @@ MUTANTS = (
     ),
     Mutant(
         "couriers: a claim is taken without its base (A9)", "protocol/syncproto/bundle_rules.py",
-        "if not held.includes(base):", "if not base:",
+        "if not held.includes(base):", "if held is base:",
         "tests/protocol/test_couriers.py",
     ),
     Mutant(

@@ -31,7 +31,7 @@ ROWS = [
 
 
 def test_rows_for_copy() -> None:
-    assert copy_texts(ROWS) == [
+    assert list(copy_texts(ROWS) or ()) == [
         "1\tplain\t0.1\t\\N\t\\\\x00ff\t7\n"
         '-2\tit\'s a \\\\ and "more"\t1e+300\tx\t\\\\x\t\\N\n'
         "3\ttab\\tline\\nreturn\\r\t\\N\t\t\\N\t0.5\n"

@@ -168,6 +168,47 @@ async def test_without_an_interface_discovery_waits_and_says_so(monkeypatch):
     assert ear.notices == ["LAN discovery waits: no interface with a private address among nosuch0"]
 
 
+ASKING = """
+import socket, sys
+from zeroconf import DNSOutgoing, DNSQuestion, const
+out = DNSOutgoing(const._FLAGS_QR_QUERY, multicast=False)
+out.add_question(DNSQuestion("_syncnode._tcp.local.", const._TYPE_PTR, const._CLASS_IN))
+def ask(source, target, wait_s):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        asking.bind((source, 0))
+        asking.settimeout(wait_s)
+        asking.sendto(out.packets()[0], (target, 5353))
+        try:
+            return asking.recv(9000)
+        except TimeoutError:
+            return b""
+near, public = sys.argv[1:3], sys.argv[3:5]
+assert any(ask(*near, 0.5) for _ in range(40)), "not announced"
+assert not ask(*public, 1.0)
+assert ask(*near, 5.0)
+"""
+ANNOUNCING = """
+import trio
+from syncnode.links.lan import *
+site = Announcement(SiteId(bytes(16)), bytes(8), 1, "0.0.0.0", 8470)
+trio.run(discover, site, Lan(True), lambda *_: None, print)
+"""
+
+
+@pytest.mark.lan
+def test_who_asks_from_a_public_address_gets_no_answer(lan):
+    """zeroconf hears at every address of the machine; the internet must not learn of a site."""
+    here, there = lan.machine(), lan.machine()
+    here.join_to(there, "41.186.9.1", "41.186.9.2")
+    announcing = subprocess.Popen(here.inside(sys.executable, "-c", ANNOUNCING))
+    try:
+        addresses = [there.address, here.address, "41.186.9.2", "41.186.9.1"]
+        there.run(sys.executable, "-c", ASKING, *map(str, addresses))
+    finally:
+        announcing.terminate()
+        announcing.wait()
+
+
 # Daemons on machines of their own
 
 

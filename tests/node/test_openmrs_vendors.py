@@ -14,6 +14,8 @@ from sites import Site, one_network, settle
 from walked import Beyond, differences, walked
 from years import lived
 
+from syncnode.schema.naming import shape_of
+
 
 @dataclass
 class Three:
@@ -54,6 +56,14 @@ def three(make: Maker, openmrs: Path, mariadb: MariaDB) -> Three:
     one_network(*sites)
     settle(*sites)
     return Three(sites, beyond(mariadb, url.rpartition("/")[2]))
+
+
+def test_all_three_name_the_rows_of_every_table_alike(three):
+    """Or `join` would refuse them."""
+    first, *others = (
+        {plan.name: shape_of(plan).naming for plan in site.replica.plan} for site in three.sites
+    )
+    assert others == [first, first]
 
 
 def test_mariadb_postgresql_and_sqlite_hold_the_same_openmrs(three, openmrs, mariadb):

@@ -193,3 +193,237 @@ def test_what_is_written_to_a_table_that_is_only_received_is_undone_and_on_recor
     if engines[1] != "sqlite":
         users = {report.lost_user for report in conflicts(site.settings, decided=True)}
         assert users and None not in users
+
+
+# Random stories
+
+
+class Desk:
+    """What somebody writes to the tables of one site at random, each word of it new."""
+
+    def __init__(self, site: Site, random: Random, words: Iterator[int]) -> None:
+        self.site, self.random, self.words = site, random, words
+
+    def write(self) -> None:
+        """One statement; what the engine refuses does not happen."""
+        what = self.random.choice(self.KINDS)
+        try:
+            what(self)
+        except sqlite3.IntegrityError:
+            pass
+
+    def _word(self) -> str:
+        return f"w{next(self.words)}"
+
+    def _one(self, table: str, column: str = "id") -> Any:
+        found = [value for (value,) in run(self.site, f"SELECT {column} FROM {table}")]
+        return self.random.choice(found) if found else None
+
+    def _insert(self) -> None:
+        number = next(self.words)
+        run(
+            self.site,
+            "INSERT INTO concept (uuid, code, note, broader) VALUES (?, ?, ?, ?)",
+            f"{number:08d}-0000-4000-8000-000000000000",
+            self.random.choice([None, f"c{number}", self._one("concept", "code")]),
+            self._word(),
+            self.random.choice([None, self._one("concept")]),
+        )
+
+    def _update(self) -> None:
+        run(
+            self.site,
+            f"UPDATE concept SET {self.random.choice(['note', 'code'])}=? WHERE id=?",
+            self.random.choice([None, self._word()]),
+            self._one("concept"),
+        )
+
+    def _point(self) -> None:
+        broader = self.random.choice([None, self._one("concept")])
+        run(self.site, "UPDATE concept SET broader=? WHERE id=?", broader, self._one("concept"))
+
+    def _swap(self) -> None:
+        one, other = self._one("concept"), self._one("concept")
+        codes = dict(run(self.site, "SELECT id, code FROM concept"))
+        if one is not None:
+            run(self.site, "UPDATE concept SET code=NULL WHERE id=?", one)
+            run(self.site, "UPDATE concept SET code=? WHERE id=?", codes[one], other)
+            run(self.site, "UPDATE concept SET code=? WHERE id=?", codes[other], one)
+
+    def _delete(self) -> None:
+        run(self.site, "DELETE FROM concept WHERE id=?", self._one("concept"))
+
+    def _move(self) -> None:
+        number = 1_000 + next(self.words)
+        run(self.site, "UPDATE concept SET id=? WHERE id=?", number, self._one("concept"))
+
+    def _rename(self) -> None:
+        uuid = f"{next(self.words):08d}-1111-4000-8000-000000000000"
+        run(self.site, "UPDATE concept SET uuid=? WHERE id=?", uuid, self._one("concept"))
+
+    def _replace(self) -> None:
+        uuid, code = self._one("concept", "uuid"), self._one("concept", "code")
+        if uuid is not None:
+            sql = "INSERT OR REPLACE INTO concept (uuid, code, note) VALUES (?, ?, ?)"
+            run(self.site, sql, uuid, code, self._word())
+
+    def _set(self) -> None:
+        name = self.random.choice([self._one("setting", "name"), self._word()])
+        run(self.site, "INSERT OR REPLACE INTO setting VALUES (?, ?)", name, self._word())
+
+    def _call(self) -> None:
+        name = self._one("setting", "name")
+        run(self.site, "UPDATE setting SET name=? WHERE name=?", self._word(), name)
+
+    def _unset(self) -> None:
+        run(self.site, "DELETE FROM setting WHERE name=?", self._one("setting", "name"))
+
+    def _tag(self) -> None:
+        word, weight = self.random.choice("ab"), self.random.choice([1, 2])
+        run(self.site, "INSERT INTO tag VALUES (?, ?)", word, weight)
+
+    def _untag(self) -> None:
+        run(self.site, "DELETE FROM tag WHERE rowid=?", self._one("tag", "rowid"))
+
+    def _retag(self) -> None:
+        weight, rowid = self.random.choice([1, 2]), self._one("tag", "rowid")
+        run(self.site, "UPDATE tag SET weight=? WHERE rowid=?", weight, rowid)
+
+    KINDS = (
+        *(_insert, _insert, _update, _update, _point, _swap, _delete, _move, _rename),
+        *(_replace, _set, _set, _call, _unset, _tag, _untag, _retag),
+    )
+
+
+Lines = dict[Any, dict[str, Any]]
+
+
+def lines(site: Site, table: str) -> Lines:
+    """The rows by their local keys; of the concepts those above as the rows that they are."""
+    columns = {
+        "concept": ("id", "uuid", "code", "note", "broader"),
+        "setting": ("name", "name", "content"),
+    }[table]
+    rows = run(site, f"SELECT {', '.join(columns)} FROM {table}")
+    found = {row[0]: dict(zip(columns[1:], row[1:], strict=True)) for row in rows}
+    if table == "concept":
+        for row in found.values():
+            above = found.get(row["broader"])
+            row["broader"] = above["uuid"] if above is not None else None
+    return found
+
+
+def expected_losses(
+    table: str, before: Lines, after: Lines
+) -> Counter[tuple[str, str, Any]]:
+    """(table, column, value) of what must be on record of one burst: by plain comparison. A row is
+    the one that has its local key, or else its name."""
+    found: Counter[tuple[str, str, Any]] = Counter()
+    name = "uuid" if table == "concept" else "name"
+    there = {row[name]: row for key, row in before.items() if key not in after}
+    for key, row in after.items():
+        old = before.get(key) or there.pop(row[name], None)
+        for column, value in row.items():
+            if old is None and value is not None or old is not None and old[column] != value:
+                found[table, column, value] += 1
+    found[table, "", "only received"] += len(there)
+    return +found
+
+
+def tag_losses(before: Counter[Any], after: Counter[Any]) -> Counter[tuple[str, str, Any]]:
+    found: Counter[tuple[str, str, Any]] = Counter()
+    for (word, weight), count in (after - before).items():
+        found["tag", "word", word] += count
+        found["tag", "weight", weight] += count
+    found["tag", "", "only received"] += (before - after).total()
+    return +found
+
+
+def plainly(value: Any) -> Any:
+    """A reference as the row's uuid."""
+    if not hasattr(value, "key"):
+        return value
+    text = value.key.hex()
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+
+
+class Story:
+    """Sites at which people write at random, exchanges that break, processes that are killed."""
+
+    def __init__(self, folder: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.random, self.chain = Random(seed), Chain(folder)
+        monkeypatch.setattr(
+            "syncnode.capture.seal.LINES_PER_STEP", self.random.choice([1, 2, 5, 20_000])
+        )
+        words = iter(range(1, 1_000_000))
+        self.desks = {site.name: Desk(site, self.random, words) for site in self.chain.all}
+        self.losses = {site.name: Counter[tuple[str, str, Any]]() for site in self.chain.all}
+        self.kills = 0
+
+    def step(self) -> None:
+        chain = self.chain
+        if self.random.random() < 0.3:
+            caller, callee = self.random.choice([(chain.mid, chain.top), (chain.low, chain.mid)])
+            sync(caller, callee, break_at=self.random.choice([None, None, 2, 3]), check=False)
+        elif self.random.random() < 0.3:
+            for _ in range(self.random.randint(1, 4)):
+                self.desks["top"].write()
+        else:
+            self.burst(self.random.choice([chain.mid, chain.low]))
+
+    def burst(self, site: Site) -> None:
+        """Somebody writes where nothing may be written, and it is sealed by one way or another."""
+        site.replica.seal()
+        before = {name: lines(site, name) for name in ("concept", "setting")}
+        stood = {table: content(site, table) for table in ONLY}
+        for _ in range(self.random.randint(1, 5)):
+            self.desks[site.name].write()
+        losses = self.losses[site.name]
+        for name, rows in before.items():
+            losses += expected_losses(name, rows, lines(site, name))
+        losses += tag_losses(stood["tag"], content(site, "tag"))
+        self.losses[site.name] = losses
+        how = self.random.randrange(4)
+        if how == 0:
+            self.kill(site)
+        elif how == 1:
+            sync(self.chain.low, self.chain.mid, check=False)
+        site.replica.seal()
+        site.check()
+        if how != 1:  # nothing has come meanwhile
+            assert {table: content(site, table) for table in ONLY} == stood
+
+    def kill(self, site: Site) -> None:
+        """Between the seal and the writing back."""
+        site.replica._settle = lambda _: (_ for _ in ()).throw(KeyboardInterrupt)  # type: ignore
+        try:
+            site.replica.seal()
+        except KeyboardInterrupt:
+            self.kills += 1
+        site.reopen()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_writes_are_undone_and_each_is_on_record_once(
+    tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+):
+    story = Story(tmp_path, seed, monkeypatch)
+    chain = story.chain
+    fill(chain.top)
+    chain.rounds()
+    for _ in range(40):
+        story.step()
+    chain.rounds()
+    for site in chain.all:
+        site.check()
+        assert not site.parked() and not site.held() and not site.altered(), site.name
+        assert {t: content(site, t) for t in ONLY} == {t: content(chain.top, t) for t in ONLY}
+    for site in (chain.mid, chain.low):
+        found: Counter[tuple[str, str, Any]] = Counter()
+        for (table, column, _, value), count in undone(site).items():
+            found[table, column, plainly(value)] += count
+        wanted = story.losses[site.name]
+        assert found == wanted, (found - wanted, wanted - found)
+    assert undone(chain.top) == Counter()
+    assert story.kills
+    chain.close()

@@ -108,7 +108,7 @@ class Merging(Withdrawals):
         table that is not replicated does."""
         pk = self._pk_of(wanted)
         found = []
-        for number, child_pk in self._referrers.named(self._tx, table, pk, REFERRERS_MAX):
+        for number, child_pk in self._referrers.pointing(self._tx, table, pk, REFERRERS_MAX):
             child = self._tables.get(number)
             if child is None:
                 return None

@@ -7,16 +7,17 @@ only where nothing refers to a row. What cannot be written is parked, as anythin
 
 from typing import TYPE_CHECKING
 
+from syncnode.apply.writing import Wanted
 from syncnode.store.database import Transaction
-from syncnode.store.undone import DUE, UNDONE
+from syncnode.store.hidden import SHOWN, HiddenRow
+from syncnode.store.table import Table
+from syncnode.store.undone import DUE, UNDONE, undone_lines
 from syncproto.clock import stamped_after
 from syncproto.identity import RowKey
 from syncproto.row import EMPTY, Delete, Row, Stamp
 
 if TYPE_CHECKING:
     from syncnode.apply.settling import Settler
-    from syncnode.apply.writing import Wanted
-
 
 
 def restore(settler: "Settler") -> None:
@@ -31,13 +32,21 @@ def restore(settler: "Settler") -> None:
         if keys:
             settler._carry_out(table, list(settler._ours(table, keys).values()))
             settler._vacated.add(table.number)
+        if table.plan.key_kind == "none":
+            _take_out_lines(settler, table)
     settler._sidecar.set(DUE, "")
+
+
+def _take_out_lines(settler: "Settler", table: Table) -> None:
+    for key, row in list(undone_lines(settler._sidecar, table.number)):
+        settler._remove_copy(table, Wanted(key, EMPTY, EMPTY, None, HiddenRow(SHOWN, row)))
+        settler._hidden.remove(table.number, key)
 
 
 def _undone(tx: Transaction) -> dict[int, list[RowKey]]:
     found: dict[int, list[RowKey]] = {}
     for number, key in tx.rows(
-        "SELECT tbl, row_key FROM syncnode_row WHERE place IN ('altered', 'parked', 'shown') "
+        "SELECT tbl, row_key FROM syncnode_row WHERE place IN ('altered', 'parked') "
         f"AND reason={tx.mark} ORDER BY lsn",
         (UNDONE,),
     ):
@@ -65,4 +74,3 @@ def give_state(settler: "Settler", wanted: "Wanted") -> None:
     stamp = Stamp(stamped_after(0, wall_ms=settler._wall_ms), dot.origin, dot.seq)
     wanted.row = Row({}, Delete((stamp,), {}))
     settler._sidecar.close_changeset(settler._wall_ms)
-

@@ -14,20 +14,28 @@ to anybody, and a process that is killed there has lost nothing.
   written stands, with stamps like any other.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from syncnode.store.copies import altered_by_name
-from syncnode.store.hidden import ALTERED, DEAD, PARKED, SHOWN, STATE_HERE, HiddenRow
+from syncnode.store.copies import altered_by_name, name_of
+from syncnode.store.hidden import ALTERED, DEAD, HELD, PARKED, STATE_HERE, HiddenRow
 from syncnode.store.table import Clock, Key, StoredRow, Table
-from syncnode.store.undone import DUE, UNDONE, undone_delete, undone_edit, undone_insert
+from syncnode.store.undone import (
+    DUE,
+    UNDONE,
+    undone_delete,
+    undone_edit,
+    undone_insert,
+    undone_lines,
+)
 from syncproto.clock import stamped_after
 from syncproto.delta import RecordedConflict
 from syncproto.identity import RowKey
 from syncproto.keys import copy_key
 from syncproto.merge import Conflict, same_value
-from syncproto.row import EMPTY, Row, Stamp, Value, deletion, written
+from syncproto.row import EMPTY, Row, Stamp, Value, written
 
 if TYPE_CHECKING:
     from syncnode.capture.seal import Sealer, Touched
@@ -144,18 +152,18 @@ class Undoing:
         self._place(stored, key, state, (stamp, None))
         self._put(key, ALTERED, state, local=self.table.local_of(stored.pk))
 
-    def copy_came(self, key: RowKey, old: Row, image: Sequence[Any]) -> None:
-        table, dot = self.table, self.sealer._dot
+    def copy_came(self, name: RowKey, image: Sequence[Any]) -> None:
+        """Nothing is known of it; `name` is only by which its line is remembered until it goes."""
+        sealer, table = self.sealer, self.table
         values = dict(zip(table.columns, table.values_of(image), strict=True))
-        stamp = self._stamp(old, self.sealer._wall_ms)
-        row = written(old, values, stamp)
-        gone = Stamp(stamped_after(row.hlc, wall_ms=0), dot.origin, dot.seq)
-        hidden = HiddenRow(SHOWN, deletion(row, gone), 0, UNDONE)
-        self.sealer.put_hidden(table, key, hidden, old)
-        self.sealer._sidecar.set(DUE, "1")
+        stamp = self._stamp(EMPTY, sealer._wall_ms)
+        hidden = HiddenRow(HELD, written(EMPTY, values, stamp), 0, UNDONE)
+        hidden.lsn = sealer._sidecar.next_lsn(table.name)
+        sealer._hidden.put(table.number, name, hidden)
+        sealer._sidecar.set(DUE, "1")
         self.conflicts += [
-            undone_insert(table.name, key, name, stamp, value)
-            for name, value in values.items()
+            undone_insert(table.name, name, column, stamp, value)
+            for column, value in values.items()
             if value is not None
         ]
 
@@ -235,22 +243,19 @@ class Undoing:
 
 
 def undo_copies(sealer: "Sealer", table: Table, lines: Iterable[int]) -> None:
-    """Of a table whose rows have no key: as many rows of each content as there were. What came is
-    dead at once, and its line is to go; what went is to be shown again."""
+    """Of a table whose rows have no key: as many rows of each content as there were."""
     first: dict[tuple[Value, ...], tuple[int, tuple[Any, ...]]] = {}
     for line, image in table.images(sealer._tx, list(lines)).items():
         first.setdefault(tuple(table.named(image)), (line, image))
     altered = altered_by_name(table, sealer._hidden)
+    going = Counter(name_of(table, row) for _, row in undone_lines(sealer._sidecar, table.number))
     undoing = Undoing(sealer, table, {})
     for name, (line, image) in first.items():
-        copies = sealer._copies(table, name)
-        more = sealer._copies_standing(table, line) - len(altered.get(name, ()))
-        more -= len(copies.shown)
-        free = [*sorted(copies.free), *range(copies.count, copies.count + max(more, 0))]
-        shown = sorted(copies.shown, reverse=True)
-        for ordinal in free[: max(more, 0)]:
-            old = copies.free.get(ordinal, EMPTY)
-            undoing.copy_came(copy_key(table.name, name, ordinal), old, image)
-        for ordinal in shown[: max(-more, 0)]:
+        shown = sorted(sealer._copies(table, name).shown)
+        known = len(shown) + len(altered.get(name, ())) + going[name]
+        more = sealer._copies_standing(table, line) - known
+        for number in range(more):
+            undoing.copy_came(copy_key(table.name, (UNDONE, sealer._dot.seq, line), number), image)
+        for ordinal in shown[more:] if more < 0 else ():
             undoing.copy_went(copy_key(table.name, name, ordinal))
     undoing.record()

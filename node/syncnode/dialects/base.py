@@ -122,6 +122,10 @@ class Dialect(Protocol):
         where the engine lets nobody else write meanwhile."""
         ...
 
+    def catching_up(self, tx: "Transaction", on: bool) -> None:
+        """Tell the engine that a catch-up goes in steps on this connection, or that it is over."""
+        ...
+
     def checks_off(self, tx: "Transaction", off: bool) -> None:
         """Let rows come before the parents that come in the same transaction.
 

@@ -33,23 +33,29 @@ _SQL_ESCAPED = str.maketrans(
 )
 
 
-def copy_texts(rows: Sequence[Sequence[Any]]) -> list[str] | None:
-    """The rows as text for COPY FROM STDIN, in pieces; None if they are better left alone."""
-    pieces = []
-    for start in range(0, len(rows), COPY_ROWS):
-        columns = _columns(rows[start : start + COPY_ROWS], _COPY_FORMS, "\\N")
-        if columns is None:
-            return None
-        pieces.append("\n".join(map("\t".join, zip(*columns, strict=True))) + "\n")
-    return pieces
+def copy_texts(rows: Sequence[Sequence[Any]]) -> Iterator[str] | None:
+    """The rows as text for COPY FROM STDIN, in pieces, each made when the one before it is on its
+    way to the server; None if they are better left alone."""
+    series = list(zip(*rows, strict=True))
+    if not all(_fits(values, _COPY_FORMS) for values in series):
+        return None
+    return _copied(series, len(rows))
+
+
+def _copied(series: Sequence[Sequence[Any]], count: int) -> Iterator[str]:
+    for start in range(0, count, COPY_ROWS):
+        parts = [values[start : start + COPY_ROWS] for values in series]
+        columns = [_texts(part, _COPY_FORMS, "\\N") for part in parts]
+        yield "\n".join(map("\t".join, zip(*columns, strict=True))) + "\n"
 
 
 def values_texts(rows: Sequence[Sequence[Any]]) -> list[str] | None:
     """The rows as what follows VALUES, each text for one statement; None if they are better left
     alone. Backslashes must be escapes in the session's `sql_mode`."""
-    columns = _columns(rows, _SQL_FORMS, "NULL")
-    if columns is None:
+    series = list(zip(*rows, strict=True))
+    if not all(_fits(values, _SQL_FORMS) for values in series):
         return None
+    columns = [_texts(values, _SQL_FORMS, "NULL") for values in series]
     return list(_grouped([f"({line})" for line in map(",".join, zip(*columns, strict=True))]))
 
 
@@ -62,33 +68,28 @@ def _grouped(lines: Texts) -> Iterator[str]:
         start, size = end, ends[end - 1]
 
 
-def _columns(rows: Sequence[Sequence[Any]], forms: Forms, null: str) -> list[Texts] | None:
-    columns = []
-    for values in zip(*rows, strict=True):
-        texts = _column(values, forms, null)
-        if texts is None:
-            return None
-        columns.append(texts)
-    return columns
+def _fits(values: Sequence[Any], forms: Forms) -> bool:
+    """Whether the values of a column can be made texts at once."""
+    kinds = set(map(type, values)) - {NoneType}
+    if not kinds <= forms.keys():
+        return False
+    if not kinds & _SIZED:
+        return True
+    return len(kinds) == 1 and max(len(value or "") for value in values) <= VALUE_LENGTH_MAX
 
 
-def _column(values: Sequence[Any], forms: Forms, null: str) -> Texts | None:
+def _texts(values: Sequence[Any], forms: Forms, null: str) -> Texts:
+    """Of a column that fits, or of a part of one."""
     kinds = set(map(type, values))
     holes = NoneType in kinds
     kinds.discard(NoneType)
-    if not kinds <= forms.keys():
-        return None
     if not kinds:
         return [null] * len(values)
     present = [value for value in values if value is not None] if holes else values
     texts: Iterable[str]
     if len(kinds) == 1:
         (kind,) = kinds
-        if kind in _SIZED and max(map(len, present)) > VALUE_LENGTH_MAX:
-            return None
         texts = forms[kind](present)
-    elif kinds & _SIZED:
-        return None
     else:
         texts = (forms[type(value)]([value])[0] for value in present)
     if not holes:

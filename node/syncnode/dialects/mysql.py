@@ -292,6 +292,9 @@ class MysqlDialect:
     ) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
 
+    def catching_up(self, tx: "Transaction", on: bool) -> None:
+        """The server keeps its pages by itself."""
+
     def checks_off(self, tx: "Transaction", off: bool) -> None:
         tx.execute("SET SESSION foreign_key_checks=%s", (0 if off else 1,))
 

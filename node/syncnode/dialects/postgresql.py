@@ -260,6 +260,9 @@ class PostgresqlDialect:
     ) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
 
+    def catching_up(self, tx: "Transaction", on: bool) -> None:
+        """The server keeps its pages by itself."""
+
     def checks_off(self, tx: "Transaction", off: bool) -> None:
         # Never unchecked: until the commit, those that `init` has made deferrable.
         if off:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 BUSY_MS = 5_000  # how long to wait for the application's own writing transaction
 CACHE_KIB = 16_384  # measured: below this, large batches spill; above, memory grows for nothing
+CATCH_UP_CACHE_KIB = 65_536  # while steps follow each other; given back at the end
 EXACT_INTEGERS = 1 << 53  # from here on a float does not tell neighbours apart
 VERSION_MIN = (3, 35, 0)  # RETURNING, upsert, window functions
 
@@ -214,6 +215,10 @@ class SqliteDialect:
         yield
         for _, sql in paused:
             tx.execute(sql)
+
+    def catching_up(self, tx: "Transaction", on: bool) -> None:
+        # Random keys dirty pages all over their index, which the next step dirties again.
+        tx.execute(f"PRAGMA cache_size=-{CATCH_UP_CACHE_KIB if on else CACHE_KIB}")
 
     def checks_off(self, tx: "Transaction", off: bool) -> None:
         """Foreign keys are deferred to the commit."""

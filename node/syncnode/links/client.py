@@ -36,9 +36,19 @@ from syncnode.identity.credentials import (
     SESSION_HEADER,
     SiteKey,
     read_counter,
+    read_proof,
     read_session,
     signed_headers,
     site_id_of_certificate,
+)
+from syncnode.links.pieces import LARGE_BYTES, piece_bytes
+from syncnode.links.unfinished import (
+    FROM_HEADER,
+    REST_OF_ANSWER,
+    REST_PATH,
+    RESUMED_BYTES_MIN,
+    decode_have,
+    encode_question,
 )
 from syncnode.machine import THIS_MACHINE
 from syncproto.errors import (
@@ -65,7 +75,7 @@ POOL_LIMITS = httpx.Limits(
 # not busy but hangs. A 2G link takes ten seconds at its worst.
 CONNECT_S_MAX = 30.0
 # The longest wait on a write is for one piece, so it is what a slow link must carry in that time.
-WRITE_BYTES = 16 * 1024
+WRITE_BYTES = LARGE_BYTES
 # Above this, a body is not sent just to be told the server's session; an empty one is.
 UNSIGNED_BODY_BYTES_MAX = 512
 # Two processes of one site count independently (`serve`, and a `sync` beside it). After a clash
@@ -73,6 +83,13 @@ UNSIGNED_BODY_BYTES_MAX = 512
 COUNTER_LEAP = 64
 REFUSAL_BYTES_MAX = 2048
 REFUSAL_TEXT_MAX = 300
+
+
+# Attempts to go on after a link broke that bring nothing more across; then it is for who called.
+STALLED_MAX = 4
+STALLED_PAUSE_S = 1.0  # doubles
+
+Headers = list[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +148,30 @@ class _Answer:
     status: int
     headers: httpx.Headers
     body: bytes
+
+
+@dataclass(slots=True)
+class _Sent:
+    """A request that was sent, and how far it and its answer have come.
+
+    Attributes:
+        have: What the server had of the body when it was last asked.
+        got: What has come of the answer.
+    """
+
+    url: httpx.URL
+    headers: Headers
+    body: bytes
+    have: int = 0
+    got: bytearray = field(default_factory=bytearray)
+
+    @property
+    def signature(self) -> bytes:
+        return read_proof(self.headers).signature
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        return self.have, len(self.got)
 
 
 class PeerClient:
@@ -206,6 +247,65 @@ class PeerClient:
                 answer = await self._signed(peer, address.site, url, body, timeout_s)
         return _accepted(answer, address)
 
+    async def _signed(
+        self, peer: _Peer, site: SiteId, url: httpx.URL, body: bytes, timeout_s: float
+    ) -> _Answer:
+        """A signed request. When the link breaks in a large body, either way, it goes on from
+        there, for as long as something comes across."""
+        sent = _Sent(url, self._proof(peer, site, url, body), body)
+        try:
+            return await self._exchange(peer, url, sent.headers, body, timeout_s, sent.got)
+        except ExchangeInterruptedError:
+            if len(body) + len(sent.got) < RESUMED_BYTES_MIN:
+                raise
+            return await self._resumed(peer, site, sent, timeout_s)
+
+    async def _resumed(self, peer: _Peer, site: SiteId, sent: "_Sent", timeout_s: float) -> _Answer:
+        stalled, before = 0, sent.progress
+        while True:
+            try:
+                answer = await self._go_on(peer, site, sent, timeout_s)
+            except (ExchangeInterruptedError, PeerUnreachableError):
+                stalled = 0 if sent.progress > before else stalled + 1
+                before = max(before, sent.progress)
+                if stalled > STALLED_MAX:
+                    raise
+                if stalled:
+                    await trio.sleep(STALLED_PAUSE_S * 2**stalled * (0.5 + 0.5 * self._chance()))
+                continue
+            if answer is None:
+                raise ExchangeInterruptedError(
+                    f"the exchange with {sent.url.host} broke off, and it does not know of it any "
+                    "more"
+                )
+            return answer
+
+    async def _go_on(
+        self, peer: _Peer, site: SiteId, sent: "_Sent", timeout_s: float
+    ) -> _Answer | None:
+        """The rest, on another connection; None if the server does not know the request."""
+        url = sent.url.copy_with(path=_beside(sent.url.path))
+        question, rest = encode_question(sent.signature, len(sent.got)), bytearray()
+        headers = self._proof(peer, site, url, question)
+        try:
+            asked = await self._exchange(peer, url, headers, question, timeout_s, rest)
+        except ExchangeInterruptedError:
+            if rest[:1] == REST_OF_ANSWER:
+                sent.got += rest[1:]
+            raise
+        if asked.status != 200:
+            return None
+        if asked.body[:1] == REST_OF_ANSWER:
+            return _Answer(200, asked.headers, bytes(sent.got) + asked.body[1:])
+        sent.have = decode_have(asked.body)
+        if not sent.have:
+            return None
+        sent.got.clear()
+        headers = [*sent.headers, (FROM_HEADER, b"%d" % sent.have)]
+        rest_of_body = sent.body[sent.have :]
+        answer = await self._exchange(peer, sent.url, headers, rest_of_body, timeout_s, sent.got)
+        return None if answer.status == 409 else answer
+
     async def join(
         self, address: PeerAddress, path: str, body: bytes, *, timeout_s: float
     ) -> bytes:
@@ -216,7 +316,7 @@ class PeerClient:
         url = _url(address, path)
         peer = self._peer(address.site)
         async with peer.limiter:
-            answer = await self._exchange(peer, url, [], body, timeout_s)
+            answer = await self._exchange(peer, url, [], body, timeout_s, bytearray())
         return _accepted(answer, address)
 
     def _peer(self, site: SiteId) -> _Peer:
@@ -229,10 +329,8 @@ class PeerClient:
     def _new_pool(self, site: SiteId) -> _Pool:
         return _Pool(self._transport(site))
 
-    async def _signed(
-        self, peer: _Peer, site: SiteId, url: httpx.URL, body: bytes, timeout_s: float
-    ) -> _Answer:
-        headers = signed_headers(
+    def _proof(self, peer: _Peer, site: SiteId, url: httpx.URL, body: bytes) -> Headers:
+        return signed_headers(
             self._key,
             method="POST",
             path=url.raw_path.decode("ascii"),
@@ -241,7 +339,6 @@ class PeerClient:
             session=peer.session,
             counter=peer.next_counter(),
         )
-        return await self._exchange(peer, url, headers, body, timeout_s)
 
     def _learn(self, peer: _Peer, answer: _Answer) -> bool:
         """Take over the server's session and the counters it has seen from us.
@@ -263,11 +360,13 @@ class PeerClient:
         self,
         peer: _Peer,
         url: httpx.URL,
-        headers: list[tuple[bytes, bytes]],
+        headers: Headers,
         body: bytes,
         timeout_s: float,
+        got: bytearray,
     ) -> _Answer:
-        """One request and its answer, with foreign errors turned into ours."""
+        """One request and its answer, with foreign errors turned into ours; `got` is what has come
+        of the answer's body, also when it breaks off."""
         progress = _Progress()
         request = httpx.Request(
             "POST",
@@ -291,7 +390,7 @@ class PeerClient:
             async with _using(peer, progress) as transport:
                 response = await transport.handle_async_request(request)
                 try:
-                    return await self._read(response)
+                    return await self._read(response, got)
                 finally:
                     with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
                         await response.aclose()
@@ -313,11 +412,11 @@ class PeerClient:
                 + (f", not a byte for {timeout_s:.0f} s" if late else "")
             ) from error
 
-    async def _read(self, response: httpx.Response) -> _Answer:
+    async def _read(self, response: httpx.Response, got: bytearray) -> _Answer:
         refused = response.status_code != 200
         # Of a refusal only the first sentences matter.
         wanted = REFUSAL_BYTES_MAX if refused else self._response_bytes_max
-        body = bytearray()
+        body = bytearray() if refused else got
         # Too long a body is left by cancelling: only so do httpx's nested generators end.
         with trio.CancelScope() as scope:
             async for chunk in response.aiter_raw():
@@ -388,12 +487,14 @@ class _Pieces(httpx.AsyncByteStream):
     def __init__(self, body: bytes) -> None:
         self._body = body
         self._sent_bytes = 0
+        self._began_s = trio.current_time()
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
-        piece = self._body[self._sent_bytes : self._sent_bytes + WRITE_BYTES]
+        size = piece_bytes(self._sent_bytes, trio.current_time() - self._began_s)
+        piece = self._body[self._sent_bytes : self._sent_bytes + size]
         if not piece:
             raise StopAsyncIteration
         self._sent_bytes += len(piece)
@@ -412,6 +513,11 @@ def _url(address: PeerAddress, path: str) -> httpx.URL:
             f"{address.url!r} is not an HTTPS address; one looks like https://example.org:8470"
         )
     return url
+
+
+def _beside(path: str) -> str:
+    """The path of the question for the rest, beside that of the request."""
+    return path.rpartition("/")[0] + REST_PATH
 
 
 def _accepted(answer: _Answer, address: PeerAddress) -> bytes:

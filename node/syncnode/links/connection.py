@@ -22,6 +22,8 @@ from urllib.parse import unquote_to_bytes
 import h11
 import trio
 
+from syncnode.links.pieces import piece_bytes
+
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -30,8 +32,6 @@ Application = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
 logger = logging.getLogger(__name__)
 
 READ_BYTES = 64 * 1024
-# A piece has one deadline, so its size is what a slow link must carry within it.
-WRITE_BYTES = 16 * 1024
 # What a client may send ahead while its request is answered; then we stop to watch it.
 AHEAD_BYTES_MAX = 64 * 1024
 LINGER_S = 1.0
@@ -407,9 +407,10 @@ class Connection:
         await self._write_bytes(self._http.send(event) or b"")
 
     async def _write_bytes(self, data: bytes) -> None:
-        view = memoryview(data)
-        for start in range(0, len(view), WRITE_BYTES):
-            piece = view[start : start + WRITE_BYTES]
+        view, began_s, start = memoryview(data), trio.current_time(), 0
+        while start < len(view):
+            piece = view[start : start + piece_bytes(start, trio.current_time() - began_s)]
+            start += len(piece)
             allowed_s = self._limits.write_s + len(piece) / self._limits.write_rate_min
             with trio.move_on_after(allowed_s) as scope:
                 try:

@@ -1,11 +1,12 @@
 """The door of a node: who may ask what over HTTP, as a bare ASGI application.
 
-Three requests exist, all with bytes in and bytes out; what the bytes mean is not known here:
+Four requests exist, all with bytes in and bytes out; what the bytes mean is not known here:
 
-- `POST /exchange`, signed by a known site (`identity/credentials.py`);
+- `POST /exchange`, signed by a known site (`identity/credentials.py`), and `POST /rest`, after a
+  connection broke, for what is left of one (`unfinished.py`);
 - `POST /join`, from a site that nobody knows yet; what it may do is proven inside its body, so
   here it is only small, and who cannot prove it may try only rarely;
-- `POST /meet`, in the same way, from a site that found this one on a LAN; only where discovery is on.
+- `POST /meet`, in the same way, from a site that found this one on a LAN, where discovery is on.
 
 A stranger's body is never read, an unproven one never reaches a handler, and a refusal is one
 plain sentence. Logs tell what happened and where in our code; they never hold bodies, tokens or
@@ -27,6 +28,15 @@ from syncnode.identity.credentials import (
     CounterWindow,
     Proof,
     read_proof,
+)
+from syncnode.links.unfinished import (
+    FROM_HEADER,
+    REST_PATH,
+    RESUMED_BYTES_MIN,
+    Request,
+    Unfinished,
+    decode_question,
+    encode_rest,
 )
 from syncproto.errors import MalformedMessageError, PeerError, StoreError, SyncError
 from syncproto.identity import SiteId, site_text
@@ -106,6 +116,7 @@ class Gateway:
         self._join_rate = _Rate(monotonic)
         # One line for each known site at most, since only proven requests make one.
         self._windows_by_site: dict[SiteId, CounterWindow] = {}
+        self._unfinished = Unfinished()
         self._requests_by_site: Counter[SiteId] = Counter()
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -129,7 +140,7 @@ class Gateway:
 
     async def _response(self, scope: dict[str, Any], receive: Receive) -> _Response:
         path = scope["path"]
-        if path not in ("/exchange", *self._unproven) or scope["query_string"]:
+        if path not in ("/exchange", REST_PATH, *self._unproven) or scope["query_string"]:
             raise _RefusedError(404, "there is nothing here")
         if scope["method"] != "POST":
             raise _RefusedError(405, "only POST is answered here", (b"allow", b"POST"))
@@ -149,12 +160,53 @@ class Gateway:
             stranger = site_text(proof.site)
             raise _RefusedError(401, f"the site {stranger} is not known here: invite it first")
         with self._counted(proof.site):
-            body = await _read_body(scope, receive, self._body_bytes_max)
-            request = {"method": scope["method"], "path": scope["path"], "body": body}
-            if not proof.signed_by(public, **request, peer=self._site):
+            request = self._begun(proof, scope)
+            await _read_body(scope, receive, self._body_bytes_max, request.body)
+            body, said = bytes(request.body), {"method": "POST", "path": scope["path"]}
+            if not proof.signed_by(public, **said, body=body, peer=self._site):
+                self._unfinished.drop(proof)
                 raise _RefusedError(401, "the signature does not fit this request to this site")
-            self._accept_once(proof)
-            return await self._handled(self._exchange(proof.site, body))
+            if not request.accepted:
+                self._accept_once(proof)
+                request.accepted = True
+            if scope["path"] == REST_PATH:
+                return self._rest(proof.site, body)
+            response = await self._handled(self._exchange(proof.site, body))
+            self._keep_answer(proof, request, response.body)
+            return response
+
+    def _begun(self, proof: Proof, scope: dict[str, Any]) -> Request:
+        """The request with what has come of its body on earlier connections."""
+        request = Request()
+        said = [value for name, value in scope["headers"] if name == FROM_HEADER]
+        if said:
+            known = self._unfinished.find(proof.site, proof.signature)
+            if known is None or not said[0].isdigit() or int(said[0][:19]) > len(known.body):
+                raise _RefusedError(409, "of this request nothing is known here: send it whole")
+            # A copy: what still arrives on the connection that broke must not mix with this.
+            request = Request(known.body[: int(said[0][:19])], known.accepted)
+        if said or _announced(scope) >= RESUMED_BYTES_MIN:
+            self._keep(proof, request)
+        return request
+
+    def _keep(self, proof: Proof, request: Request) -> None:
+        # Only who has proven himself knows the nonce: of others nothing is kept.
+        if proof.session == self._boot_nonce:
+            self._unfinished.keep(proof, request)
+            self._unfinished.bound()
+
+    def _keep_answer(self, proof: Proof, request: Request, answer: bytes) -> None:
+        if len(answer) >= RESUMED_BYTES_MIN or len(request.body) >= RESUMED_BYTES_MIN:
+            request.answer = answer
+            request.body.clear()
+            self._keep(proof, request)
+
+    def _rest(self, site: SiteId, body: bytes) -> _Response:
+        try:
+            signature, got = decode_question(body)
+        except MalformedMessageError as error:
+            raise _RefusedError(400, str(error)) from error
+        return _Response(200, encode_rest(self._unfinished.find(site, signature), got))
 
     def _accept_once(self, proof: Proof) -> None:
         """Let a well-signed request through if it is fresh; else tell what would be.
@@ -249,12 +301,22 @@ class _Rate:
             attempts[address] -= 1
 
 
-async def _read_body(scope: dict[str, Any], receive: Receive, bytes_max: int) -> bytes:
-    refusal = _RefusedError(413, f"a body may have {bytes_max} bytes at most here")
+def _announced(scope: dict[str, Any]) -> int:
+    """How long the body is to be; 0 if that is not said."""
     for name, value in scope["headers"]:
-        if name == b"content-length" and int(value) > bytes_max:
-            raise refusal
-    body = bytearray()
+        if name == b"content-length":
+            return int(value)
+    return 0
+
+
+async def _read_body(
+    scope: dict[str, Any], receive: Receive, bytes_max: int, body: bytearray | None = None
+) -> bytes:
+    """The body, or the rest of it behind what `body` holds; that has at any time what came."""
+    refusal = _RefusedError(413, f"a body may have {bytes_max} bytes at most here")
+    body = bytearray() if body is None else body
+    if _announced(scope) + len(body) > bytes_max:
+        raise refusal
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":

@@ -9,10 +9,12 @@ zeroconf runs in a thread of its own. Its callbacks only put down a name and wak
 the names up, so that neither waits for the other. The set of names is bounded, since anybody on a
 LAN can announce anything.
 
-An interface with a public address is never used. When our addresses change, or the machine has
+An interface with a public address is never used, and what comes from a public address is not heard
+(`near_only.py`). When our addresses change, or the machine has
 slept, all begins anew: others then hear of us at once.
 """
 
+import asyncio
 import ipaddress
 import logging
 import threading
@@ -23,6 +25,7 @@ from typing import Any, Protocol
 
 import trio
 
+from syncnode.links.near_only import hear_near_only
 from syncnode.settings.lan_settings import Lan
 from syncproto.errors import MalformedMessageError
 from syncproto.identity import SiteId, site_from_text, site_text
@@ -33,6 +36,7 @@ SERVICE = "_syncnode._tcp.local."
 TTL_S = 120  # a machine that crashed is taken for gone after that
 CHECK_S = 3.0  # between two looks at our own addresses
 RETRY_S = 30.0  # after multicast could not be used
+START_S_MAX = 5.0
 CLOSE_S_MAX = 3.0  # of the five seconds that ending may take
 RESOLVE_MS = 1_500
 NAMES_MAX = 512  # announcements heard of at a time; a LAN of 200 sites, and some strangers
@@ -205,6 +209,7 @@ class _Browsing:
         self._names = _Names()
         self._seen: dict[str, SiteId] = {}
         self._zeroconf: Any = None
+        self._browser: Any = None
         self._instance = f"{site_text(announcement.site)}.{SERVICE}"
 
     async def run(self, lan: Lan, notice: Callable[[str], None]) -> None:
@@ -227,18 +232,27 @@ class _Browsing:
                 await trio.to_thread.run_sync(self._close, abandon_on_cancel=True)
 
     def _open(self) -> None:
-        from zeroconf import IPVersion, ServiceBrowser, Zeroconf
+        from zeroconf import Error, IPVersion, ServiceBrowser, Zeroconf
 
         def on_change(name: str = "", **_: object) -> None:
             self._names.put(name)
 
         self._zeroconf = Zeroconf(interfaces=self._addresses, ip_version=IPVersion.V4Only)
-        ServiceBrowser(self._zeroconf, SERVICE, handlers=[on_change])
+        started = self._zeroconf.async_wait_for_start()
+        try:
+            asyncio.run_coroutine_threadsafe(started, self._zeroconf.loop).result(START_S_MAX)
+        except Error as error:
+            raise OSError(f"it does not start ({type(error).__name__})") from error
+        for reader in self._zeroconf.engine.readers:
+            hear_near_only(reader.sock)
+        self._browser = ServiceBrowser(self._zeroconf, SERVICE, handlers=[on_change])
 
     def _close(self) -> None:
         if self._zeroconf is None:
             return
         try:
+            if self._browser is not None:
+                self._browser.cancel()  # its thread is not ended with the rest
             self._zeroconf.close()  # says goodbye for what is registered
         except Exception as error:
             # Its own kinds, and those of sockets whose address is gone: nothing is left to do.
@@ -256,26 +270,21 @@ class _Browsing:
     # Announcing
 
     async def _announce(self, notice: Callable[[str], None]) -> None:
-        from zeroconf import NonUniqueNameException
-
-        told = False
-        while not await trio.to_thread.run_sync(self._register, NonUniqueNameException):
-            if not told:
-                notice(
-                    "another machine on the LAN announces itself as this site: a copy of it, or "
-                    "somebody who pretends; this one is not announced meanwhile"
-                )
-            told = True
+        told = ""
+        while trouble := await trio.to_thread.run_sync(self._register):
+            if trouble != told:
+                notice(trouble)
+                told = trouble
             await trio.sleep(RETRY_S)
 
-    def _register(self, taken: type[Exception]) -> bool:
-        """False while somebody else has our name."""
-        from zeroconf import ServiceInfo
+    def _register(self) -> str:
+        """Announce this site; a sentence if it cannot be now."""
+        from zeroconf import Error, NonUniqueNameException, ServiceInfo
 
         mine = self._announcement
         addresses = announced_addresses(mine.host, self._addresses)
         if mine.port is None or not addresses:
-            return True
+            return ""
         info = ServiceInfo(
             SERVICE,
             self._instance,
@@ -288,9 +297,14 @@ class _Browsing:
         )
         try:
             self._zeroconf.register_service(info)
-        except taken:
-            return False
-        return True
+        except NonUniqueNameException:
+            return (
+                "another machine on the LAN announces itself as this site: a copy of it, or "
+                "somebody who pretends; this one is not announced meanwhile"
+            )
+        except (Error, OSError) as error:
+            return f"this site cannot be announced on the LAN now: {error or type(error).__name__}"
+        return ""
 
     # Hearing
 

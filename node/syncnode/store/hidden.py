@@ -2,11 +2,12 @@
 
 One place for the deleted (their last image, so that a revival brings back the whole row), the
 parked (rows that cannot be written here now), the rows of tables without a primary key (whose
-copies in the table cannot be told apart, see `copies.py`), and cells stamped in the future. They have lsn and
-dots as all others and are part of every delta. A deleted row that stays in its table because a
-shown row refers to it is marked `held`; its state stays in table and clock. Of an `altered` row the
-table shows something else than is replicated, a mark in a unique value for example; the replicated
-state stands here (rule A6). A `merged` row is not shown, since another one stands for it (`waits`).
+copies in the table cannot be told apart, see `copies.py`), and cells stamped in the future. They
+have lsn and dots as all others and are part of every delta. A deleted row that stays in its table
+because a shown row refers to it is marked `held`; its state stays in table and clock. Of an
+`altered` row the table shows something else than is replicated, a mark in a unique value for
+example; the replicated state stands here (rule A6). A `merged` row is not shown, since another one
+stands for it (`waits`).
 A `kept` row is of a table that is not here (`keeping.py`).
 """
 
@@ -287,7 +288,7 @@ class HiddenRows:
         return [
             (table, RowKey(bytes(key)))
             for table, key in self._tx.rows(
-                "SELECT tbl, row_key FROM syncnode_row WHERE place='held' "
+                "SELECT tbl, row_key FROM syncnode_row WHERE (place='held' AND reason IS NULL) "
                 "OR (place='altered' AND reason='held') ORDER BY tbl, row_key"
             )
         ]

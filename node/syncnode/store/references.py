@@ -59,6 +59,10 @@ class Referrers:
     ) -> None:
         self._by_name = {table.name: table for table in tables.values()}
         self._inbound = inbound
+        self._pointing = {
+            name: [*inbound.get(name, ()), *_followed(table, tables.values(), inbound)]
+            for name, table in self._by_name.items()
+        }
         self._checked = {
             table.number: [
                 key for key in table.foreign_keys if not _resolved(key, self._by_name, table.name)
@@ -114,10 +118,21 @@ class Referrers:
     def named(self, tx: Transaction, table: Table, pk: Key, limit: int) -> list[tuple[int, Key]]:
         """Up to `limit` other rows that refer to this one, by number of table and primary key;
         () for one without (see `nameless`), and 0 for one of a table that is not replicated."""
+        return self._named(tx, table, pk, limit, self._inbound.get(table.name, ()))
+
+    def pointing(self, tx: Transaction, table: Table, pk: Key, limit: int) -> list[tuple[int, Key]]:
+        """The same of all rows with its number, each once: also of those that refer to it only
+        by way of a row that shares its key."""
+        found = self._named(tx, table, pk, limit, self._pointing[table.name])
+        return list(dict.fromkeys(found))
+
+    def _named(
+        self, tx: Transaction, table: Table, pk: Key, limit: int, inbounds: Iterable[Inbound]
+    ) -> list[tuple[int, Key]]:
         quote, mark = tx.dialect.quote, tx.mark
         here = " AND ".join(f"t.{quote(name)}={mark}" for name in table.plan.primary_key)
         found: list[tuple[int, Key]] = []
-        for inbound in self._inbound.get(table.name, ()):
+        for inbound in inbounds:
             child = self._by_name.get(inbound.child)
             keys = child.plan.primary_key if child is not None else ()
             joined = inbound.joined(tx.dialect)
@@ -134,10 +149,10 @@ class Referrers:
         return found[:limit]
 
     def nameless(self, table: Table) -> list[tuple[Inbound, Table]]:
-        """The foreign keys that point to a table, from those without a primary key."""
+        """What points to a table from those without a primary key."""
         return [
             (inbound, self._by_name[inbound.child])
-            for inbound in self._inbound.get(table.name, ())
+            for inbound in self._pointing[table.name]
             if inbound.child in self._by_name and not self._by_name[inbound.child].plan.primary_key
         ]
 
@@ -300,6 +315,19 @@ class Referrers:
             return tx.value(f"SELECT 1 FROM {parents} WHERE {where} LIMIT 1", values) is not None
 
         return present
+
+
+def _followed(
+    table: Table, tables: Iterable[Table], inbound: Mapping[str, list[Inbound]]
+) -> Iterator[Inbound]:
+    """Columns that hold a table's numbers, though their foreign keys point to others that share
+    them: an order to the patient, whose number is that of the person."""
+    direct = {(one.child, one.columns) for one in inbound.get(table.name, ())}
+    local = table.plan.local_key or next(iter(table.plan.primary_key), "")
+    for child in tables:
+        for name, target in child.references.items():
+            if target == table.name and (child.name, (name,)) not in direct:
+                yield Inbound(child.name, (name,), (local,), target)
 
 
 def _resolved(key: ForeignKey, by_name: Mapping[str, Table], table: str) -> bool:

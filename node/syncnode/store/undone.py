@@ -5,9 +5,16 @@ the later one, for its author had seen the other. Of a row that was inserted her
 are one stamp, for nothing else stood there.
 """
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from syncproto.codec import decode_row
 from syncproto.identity import RowKey
 from syncproto.merge import Conflict
 from syncproto.row import Row, Stamp, Value
+
+if TYPE_CHECKING:
+    from syncnode.store.sidecar import Sidecar
 
 UNDONE = "undone"
 """The reason of a row (`hidden.py`) that its table shows otherwise, or not, until what was written
@@ -46,3 +53,14 @@ def is_undone(conflict: Conflict) -> bool:
     if conflict.deleted:
         return conflict.winner == conflict.loser
     return conflict.loser >= conflict.winner
+
+
+def undone_lines(book: "Sidecar", number: int) -> Iterator[tuple[RowKey, Row]]:
+    """Of a table whose rows have no key: lines that were written here and are to go, each by the
+    name under which it is remembered. They are marked as held, and so in no delta."""
+    for key, state in book.tx.rows(
+        "SELECT row_key, state FROM syncnode_row WHERE place='held' "
+        f"AND tbl={book.tx.mark} AND reason={book.tx.mark} ORDER BY lsn",
+        (number, UNDONE),
+    ):
+        yield RowKey(bytes(key)), decode_row(bytes(state), book.origin_of)
