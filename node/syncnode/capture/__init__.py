@@ -13,7 +13,7 @@ harmless and a line too few loses a change.
 - A line of a row that is still there may be false, or double: REPLACE on SQLite and cascades on
   MariaDB fire no triggers, so what they would remove is written down before.
 - Of a table that is only received here, a further trigger writes an 'O' line with the image of the
-  row before an update that writes a 'U' line.
+  row before any update of it: before the other lines, for what comes first is what counts.
 - Triggers keep quiet about table `number` while the node writes it (`Dialect.applying`).
 
 The engines' own files say what cannot be seen (TRUNCATE only on PostgreSQL). What is written while

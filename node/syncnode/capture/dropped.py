@@ -112,4 +112,3 @@ def _has_seen(delete: Delete, claimed: Mapping[Origin, int]) -> bool:
         or any(mine.origin == origin and mine.seq > seq for mine in delete.stamps)
         for origin, seq in claimed.items()
     )
-

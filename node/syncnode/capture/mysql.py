@@ -195,8 +195,9 @@ def _triggers(plan: SchemaPlan, table: TablePlan) -> dict[str, str]:
         "update": ("AFTER UPDATE", _updated(table)),
         "delete": ("AFTER DELETE", _deleted(table, _old)),
     }
-    if table.received_only and masked_columns(table):
-        bodies["former"] = ("AFTER UPDATE", _former(table))
+    if table.received_only:
+        former = [_line(table, FORMER, _old), _image(table, _old)]
+        bodies["former"] = ("BEFORE UPDATE", former)
     for event in ("DELETE", "UPDATE"):
         if below := _Tree(plan, table, event).statements():
             bodies[f"cascade_{event.lower()}"] = (f"BEFORE {event}", below)
@@ -244,15 +245,6 @@ def _updated(table: TablePlan) -> list[str]:
     }
     line = _line(table, "U", _new, masks)
     return [f"IF {moved} THEN {' '.join(other)} ELSEIF {changed} THEN {line} END IF;"]
-
-
-def _former(table: TablePlan) -> list[str]:
-    """The row as it was, beside the line of an update that is no other row."""
-    moved = _any(_differs(column) for column in naming_columns(table))
-    masked = masked_columns(table)
-    changed = _any(_differs(column) for bits in masked.values() for _, column in bits)
-    kept = f"{_line(table, FORMER, _old)} {_image(table, _old)}"
-    return [f"IF ({changed}) AND NOT ({moved}) THEN {kept} END IF;"]
 
 
 def _line(table: TablePlan, op: str, row: Row, more: Mapping[str, str] | None = None) -> str:

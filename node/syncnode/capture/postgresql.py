@@ -115,7 +115,7 @@ def trigger_names(plan: SchemaPlan) -> set[str]:
         f"syncnode_t{table.number}_{event}"
         for table in plan
         for event in ("insert", "update", "delete", "truncate", "notify", "former")
-        if event != "former" or _keeps_former(table)
+        if event != "former" or table.received_only
     }
 
 
@@ -222,7 +222,7 @@ def _trigger_ddl(plan: SchemaPlan, table: TablePlan) -> list[str]:
         "insert": ("AFTER INSERT", "ROW", journal.inserted(_new)),
         "update": ("AFTER UPDATE", "ROW", journal.updated()),
         "delete": ("AFTER DELETE", "ROW", journal.deleted(_old)),
-        **({"former": ("AFTER UPDATE", "ROW", journal.former())} if _keeps_former(table) else {}),
+        **({"former": ("BEFORE UPDATE", "ROW", journal.former())} if table.received_only else {}),
         "truncate": ("BEFORE TRUNCATE", "STATEMENT", journal.truncated()),
         "notify": ("AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE", "STATEMENT", None),
     }
@@ -236,7 +236,8 @@ def _trigger_ddl(plan: SchemaPlan, table: TablePlan) -> list[str]:
         function = "syncnode_notify"
         if body is not None:
             function = name
-            text = f"{' '.join(body)} RETURN NULL;"
+            returned = "NEW" if event == "former" else "NULL"
+            text = f"{' '.join(body)} RETURN {returned};"
             statements.append(_function(plan, name, text, settings=_settings(table)))
         # A row that comes to stay or ceases to by an edit is sorted out by the seal.
         here = f" AND NOT ({stays[event]})" if event in stays else ""
@@ -246,10 +247,6 @@ def _trigger_ddl(plan: SchemaPlan, table: TablePlan) -> list[str]:
             f"ALTER TABLE {on} ENABLE ALWAYS TRIGGER {name}",
         ]
     return statements
-
-
-def _keeps_former(table: TablePlan) -> bool:
-    return table.received_only and bool(masked_columns(table))
 
 
 def _settings(table: TablePlan) -> str:
@@ -295,12 +292,7 @@ class _Journal:
         return [f"IF {moved} THEN {other} ELSIF {changed} THEN {line} END IF;"]
 
     def former(self) -> list[str]:
-        """The row as it was, beside the line of an update that is no other row."""
-        moved = _any(_differs(column) for column in naming_columns(self._table))
-        masked = masked_columns(self._table)
-        changed = _any(_differs(column) for bits in masked.values() for _, column in bits)
-        kept = f"{self._line(FORMER, _old)} {self._image(_old)}"
-        return [f"IF ({changed}) AND NOT ({moved}) THEN {kept} END IF;"]
+        return [self._line(FORMER, _old), self._image(_old)]
 
     def truncated(self) -> list[str]:
         """All rows at once: a line and an image of each."""

@@ -133,9 +133,8 @@ def _triggers(table: TablePlan) -> dict[str, str]:
         }
         condition = f"{heard} AND ({changed}) AND NOT ({moved})"
         parts["update"] = ("AFTER UPDATE", condition, _line(table, "U", "NEW", **masks))
-        if table.received_only:
-            former = [*_line(table, FORMER, "OLD"), _image(table, "OLD")]
-            parts["former"] = ("AFTER UPDATE", condition, former)
+    if table.received_only:
+        parts["former"] = ("BEFORE UPDATE", heard, [*_line(table, FORMER, "OLD"), deleted[-1]])
     parts |= _displacing(table, heard)
     parts = {
         name: (event, f"{condition}{_travels(table, event)}", body)
