@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import BytesIO
 
-from fleet import Faults, Fleet
+from fleet import COLUMNS, TABLES, Faults, Fleet, row_key
 
 from syncproto.bundle import (
     Acquaintance,
@@ -151,9 +151,9 @@ class CourierFleet(Fleet):
             told = [None if how == "anyone" else shelf.hints.get(one) for one in standings]
             base = base_for(held, [(one, EVERY_WAY) for one in told])
         chunks = self._chunks(number, base)
-        own = site.standing(site.site)
         bundle = self.rng.randbytes(16)
         self.brought[bundle] = site.seen
+        own = site.standing(site.site)
         groups = [chunks[n : n + CHUNKS_A_PART] for n in range(0, len(chunks), CHUNKS_A_PART)]
         claim = chunks[-1].claim
         assert claim is not None, "the last chunk of a delta claims"
@@ -179,9 +179,14 @@ class CourierFleet(Fleet):
         return made
 
     def _chunks(self, number: int, base: Frontier) -> list[Chunk]:
-        """The delta; its site may write while it is cut."""
+        """The delta; the application writes while it is cut, so each chunk is of another moment."""
         chunks: list[Chunk] = []
         while not chunks or chunks[-1].claim is None:
+            if chunks and self.rng.random() < 0.3:
+                self.history.note("write during export")
+                table = self.rng.choice(TABLES)
+                self.write(number, [(table, row_key(self.rng.randrange(3)))], COLUMNS[:1])
+            self.seal(number)
             after = chunks[-1].upto if chunks else 0
             chunks.append(self.sites[number].subject.replica.chunk(base, after))
         return chunks

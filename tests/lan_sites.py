@@ -19,6 +19,7 @@ from syncnode.operations.membership import answer_join, join_by
 from syncnode.operations.site import open_replica
 from syncnode.settings.config import Settings, read_settings
 from syncnode.store.database import Database
+from syncproto.identity import site_text
 
 PORT = 8470
 
@@ -42,10 +43,8 @@ class LanSite(ProcessSite):
         quiet = io.StringIO()
         with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
             url = f"sqlite:///{self.database}"
-            main(
-                ["init", "--database", url, "--name", name, "--listen", self.listen]
-                + ["--config", str(self.config)]
-            )
+            given = ["--database", url, "--name", name, "--listen", self.listen]
+            main(["init", *given, "--config", str(self.config)])
         with self.config.open("a") as file:
             file.write(f"\n[lan]\ndiscover = true\n{more}")
 
@@ -58,8 +57,6 @@ class LanSite(ProcessSite):
         found = bytes.fromhex(
             self.sql("SELECT value FROM syncnode_setting WHERE name='site'")[0][0]
         )
-        from syncproto.identity import site_text
-
         return site_text(found)
 
     def let_in(self, other: "LanSite", *, role: str = "child", url: str | None = None) -> None:
@@ -87,8 +84,6 @@ class LanSite(ProcessSite):
 
     def seen(self) -> dict[str, tuple[str, str]]:
         """Address and standing of the sites it sees, by id, as it has written them down."""
-        from syncproto.identity import site_text
-
         rows = self.sql("SELECT site, url, standing FROM syncnode_lan")
         return {site_text(site): (url, standing) for site, url, standing in rows}
 

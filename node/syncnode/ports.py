@@ -16,7 +16,7 @@ from syncnode.identity.credentials import SiteKey
 from syncnode.links.client import pinned_transport
 from syncnode.links.exchange import Exchanger
 from syncnode.links.lan import Discover, discover
-from syncnode.links.server import Listen, listen_tcp, server_context
+from syncnode.links.server import Listen, listen_tcp, listen_together, server_context
 from syncnode.links.watcher import OnPulse, watch
 from syncnode.machine import THIS_MACHINE, Machine
 from syncnode.serve_lock import ServeLock, serve_lock
@@ -52,6 +52,7 @@ class Ports:
         exchanger: Makes the exchanger of a replica; takes what `Exchanger` takes.
         transport: Makes the connections to a site.
         listen: Opens listeners.
+        listen_together: The same, beside other processes of this site.
         server_context: How what listens proves who it is; None for not at all.
         discover: Announces a site on its LANs and tells who else is there.
     """
@@ -64,6 +65,7 @@ class Ports:
     exchanger: Callable[..., Exchanger] = Exchanger
     transport: Callable[[SiteId], httpx.AsyncBaseTransport] = pinned_transport
     listen: Listen = listen_tcp
+    listen_together: Listen = listen_together
     server_context: Callable[[SiteKey], ssl.SSLContext | None] = server_context
     discover: Discover = discover
 

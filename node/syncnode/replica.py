@@ -193,6 +193,11 @@ class DatabaseReplica:
             book.save()
             return sealer.sealed_keys, self._unsettled(tx)
 
+    def rested(self, own: SiteId) -> Standing | None:
+        """Where we stand, if all is sealed; None while another process has yet to do it."""
+        found = self._standing(own, sealed=False)
+        return found[0] if found is not None else None
+
     def standing(self, peer: SiteId) -> Standing:
         # Mostly there is nothing to seal, and one look is enough.
         found = self._standing(peer, sealed=False)

@@ -34,7 +34,7 @@ from syncnode.links.watcher import Pulse
 from syncnode.nearby import Nearby
 from syncnode.ports import REAL, Ports
 from syncnode.replica import DatabaseReplica
-from syncnode.serve_lock import ServeLock
+from syncnode.serve_lock import ServeLock, TakenError
 from syncnode.settings.following import SettingsFiles
 from syncnode.store.database import Database
 from syncnode.store.link_words import LinkWords
@@ -51,6 +51,7 @@ T = TypeVar("T")
 
 FLUSH_S = 2.0  # what peers said they hold is only a hint: not worth a disk's sync each time
 TRIGGERS_S = 300.0  # between two looks whether all triggers are there; servers are slow to tell
+STAND_BY_S = 1.0  # between two looks whether the process that leads is gone
 SETTINGS_S = 2.0  # between two looks at the files of the settings
 SETTLE_S = 30.0  # between two looks whether stamps of the future have come due
 GRACE_S = 2.0  # of the five seconds that ending may take
@@ -235,6 +236,7 @@ class Node:
         self._missing: list[str] = []  # triggers of the capture, when last looked for
         self._followed: str | None = None  # what pulses said of the members when last read
         self._nearby: Nearby | None = None
+        self._leads = False
 
     async def __aenter__(self) -> Self:
         try:
@@ -255,7 +257,7 @@ class Node:
     async def _open(self) -> None:
         settings, ports, stack = self.settings, self.ports, self._stack
         lock = ports.lock(Database(settings.database))
-        await ports.run_blocking(lock.take)
+        self._leads = await self._taken(lock)
         stack.callback(lock.release)
         self._parts = parts = await open_parts(settings, stack, ports)
         await parts.in_database(parts.check_writable)
@@ -284,17 +286,49 @@ class Node:
             self.listening = await servers.start(self._serve)
         self._workers = workers
         self._hooks = hook_runner(parts)
-        workers.start_soon(self._hooks.run)
         workers.start_soon(ports.watch, parts.replica.database, self._on_pulse)
         workers.start_soon(self._flush_often)
-        workers.start_soon(self._settle_often)
-        workers.start_soon(self._look_often)
         if settings.path.exists():
             workers.start_soon(self._follow_settings, SettingsFiles(settings))
+        if self._leads:
+            self._lead(lock)
+        else:
+            workers.start_soon(self._stand_by, lock)
+        self._say_hello()
+
+    async def _taken(self, lock: ServeLock) -> bool:
+        """Whether the duties of the one process are ours; if they may be shared, another's.
+
+        Raises:
+            TakenError: Another process serves this database, and does so alone.
+        """
+        try:
+            await self.ports.run_blocking(lock.take)
+        except TakenError:
+            if not self.settings.share:
+                raise
+            return False
+        return True
+
+    def _lead(self, lock: ServeLock) -> None:
+        """Take on what one process alone does: notice and seal what the application writes, call
+        others, tell hooks, look after schema and triggers."""
+        workers = self._workers
+        workers.start_soon(self._hooks.run)
+        workers.start_soon(self._settle_often)
+        workers.start_soon(self._look_often)
         workers.start_soon(self._keep_lock, lock)
         self._nearby = self._look_around(workers)
         self._follow(None)
-        self._say_hello()
+
+    async def _stand_by(self, lock: ServeLock) -> None:
+        """Answer others, until the process that leads is gone; then lead."""
+        while not await self._taken(lock):
+            await trio.sleep(STAND_BY_S)
+        self._leads = True
+        self._notice("the process that led is gone: this one takes over")
+        self._lead(lock)
+        await self._look()
 
     def _say_hello(self) -> None:
         parts = self._parts
@@ -304,6 +338,8 @@ class Node:
             self._notice(f"listening on {where}")
         else:
             self._notice("listening nowhere: it calls others")
+        if not self._leads:
+            self._notice("another process leads; this one answers, and takes over when it ends")
         peers = [
             f"{peer.name} ({peer.role}{', ' + peer.url if peer.url else ''})"
             for peer in parts.members.by_site.values()
@@ -335,7 +371,7 @@ class Node:
             limits=replace(
                 DEFAULT_LIMITS, body_bytes_max=settings.limits.body_bytes_max, grace_s=GRACE_S
             ),
-            listen=ports.listen,
+            listen=ports.listen_together if settings.share else ports.listen,
             shutdown=self._shutdown,
             task_status=task_status,
         )
@@ -411,6 +447,8 @@ class Node:
         self._gossip.follow(self._workers, wanted)
 
     async def _on_pulse(self, pulse: Pulse) -> bool:
+        if not self._leads:
+            return await self._on_others_pulse(pulse)
         if pulse.schema != self._schema:
             await self._follow_schema()
             await self._look_for_triggers()
@@ -423,6 +461,17 @@ class Node:
             await self._follow_members()
             self._followed = pulse.members
         return True
+
+    async def _on_others_pulse(self, pulse: Pulse) -> bool:
+        """Another process seals: once it has, tell who waits here."""
+        parts = self._parts
+        if pulse.members != self._followed:
+            await parts.read_members()
+            self._followed = pulse.members
+        standing = await parts.in_database(lambda: parts.replica.rested(parts.key.site))
+        if standing is not None:
+            parts.news.tell(standing.frontier)
+        return standing is not None
 
     async def _look(self) -> bool:
         """Seal what is there to be sealed, and tell who waits; False if it cannot be now."""
@@ -457,13 +506,24 @@ class Node:
                 self._notice(f"{peer.name} is a {peer.role} now")
         if self._nearby is not None:
             self._nearby.members_read()
-        self._follow(None)
+        if self._leads:
+            self._follow(None)
 
     async def _flush_often(self) -> None:
         while True:
             await self._parts.exchanger.until_contact()
             await trio.sleep(FLUSH_S)
             await self._flush()
+            await self._guard()
+
+    async def _guard(self) -> None:
+        """Take up which tables are only received, by our rules and by what peers have said."""
+        from syncnode.operations.guarding import guard_if_possible, told
+
+        replica, in_database = self._parts.replica, self._parts.in_database
+        if changed := await in_database(lambda: guard_if_possible(replica)):
+            self._notice(await in_database(lambda: told(replica, changed)))
+            await self._look()
 
     async def _settle_often(self) -> None:
         while True:
@@ -487,6 +547,8 @@ class Node:
                 parts.news.stir()
                 self._gossip.begin_anew()
                 self._notice("the settings have changed; from now on the new ones hold")
+                if self._leads:
+                    await self._guard()
 
     async def _look_often(self) -> None:
         while True:

@@ -243,8 +243,8 @@ class ColumnReader:
         if form == KEYS:
             return self._references(column, len(keys))
         if form == CHOICES:
-            _, choices, numbers = as_list(column, range(3, 4))
-            list_of((str, bytes), choices, len(as_list(choices, range(1, CHOICES_MAX + 1))))
+            _, part, numbers = as_list(column, range(3, 4))
+            choices = _choices(part, CHOICES_MAX)
             places = ints(numbers, len(keys), 0, len(choices) - 1)
             return [choices[place] for place in places]
         if form == OWN_KEY:
@@ -325,7 +325,27 @@ def _chosen(values: Sequence[str] | Sequence[bytes]) -> list[Any] | None:
     if len(choices) > CHOICES_MAX or 2 * len(choices) > len(values):
         return None
     numbers = {choice: number for number, choice in enumerate(choices)}
-    return [CHOICES, choices, packed_ints([numbers[value] for value in values])]
+    places = packed_ints([numbers[value] for value in values])
+    return [CHOICES, _regular_choices(choices) or choices, places]
+
+
+def _regular_choices(choices: Sequence[str] | Sequence[bytes]) -> list[Any] | None:
+    """The choices as a column of their own, where that is smaller: times, above all."""
+    first = choices[0]
+    if type(first) is not str or any(len(choice) != len(first) for choice in choices):
+        return None
+    column = _regular_texts(len(first), choices, ())  # type: ignore[arg-type]  # one has told
+    return [*column, len(choices)] if column is not None else None
+
+
+def _choices(part: Any, count_max: int) -> list[Any]:
+    """The inverse: a list of values, or a column that is known by the number it begins with."""
+    if type(part) is list and part and type(part[0]) is int:
+        form, inner, count = as_list(part, range(3, 4))
+        if form not in (UUIDS, DAYS, SECONDS):
+            raise MalformedMessageError("choices of a form that has no choices")
+        return _READERS[form](inner, as_int(count, 1, count_max))
+    return list_of((str, bytes), part, len(as_list(part, range(1, count_max + 1))))
 
 
 def _marked(values: Sequence[Any], marks: bytes, mark: int) -> list[Any]:

@@ -30,6 +30,7 @@ SPAN_S = 3650 * 24 * 3600
 FIRST_BIRTHDAY = date(1931, 1, 1)
 SPAN_DAYS = 32_000
 STAFF, CONCEPTS = 60, 4_000
+VITALS = 8  # measured of a patient at once
 NOTES = (
     *("afebrile", "alert", "appetite", "blood", "chest", "clear", "cough", "diet", "dose"),
     *("fever", "given", "improved", "monthly", "negative", "normal", "oral", "pain", "pending"),
@@ -63,6 +64,18 @@ def observations(people: Sequence[Row], count: int, *, seed: int = SEED) -> list
         (number, _uuid(drawn), drawn.choice(people)[0], *_finding(drawn))
         for number in range(1, count + 1)
     ]
+
+
+def vitals(findings: Sequence[Row]) -> list[Row]:
+    """The same observations, eight at a time of one patient, made by one person at one time."""
+    made: list[Row] = []
+    for number, finding in enumerate(findings):
+        first = findings[number - number % VITALS]
+        shared = dict(zip(OBS, first, strict=True))
+        row = dict(zip(OBS, finding, strict=True))
+        same = ("person_id", "obs_datetime", "creator", "date_created")
+        made.append(tuple((row | {name: shared[name] for name in same}).values()))
+    return made
 
 
 def edits(people: Sequence[Row], count: int, *, seed: int = SEED) -> list[Edit]:

@@ -4,13 +4,13 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks import rows
 from benchmarks.engines import Engine, Meter, Sqlite, Store, flush_disks
 from benchmarks.pair import Site, beside, free_port
 from benchmarks.relay import Relay
-from benchmarks.rows import Row
+from benchmarks.rows import OBS, PERSON, STAFF, Row
 
 if TYPE_CHECKING:
     from benchmarks.workloads import Sizes, Table
@@ -39,7 +39,7 @@ def first_load(engine: Engine, folder: Path, sizes: "Sizes", table: "Table") -> 
     people, findings = _made(sizes)
     raw_s, raw_wall_s = _raw(engine, people, findings)
     with ExitStack() as stack:
-        a, b, link = _two(stack, Sqlite(folder), engine, folder, people, findings, [])
+        a, b, link = _two(stack, Sqlite(folder), engine, folder, people, findings, None)
         token = a.command("invite", "b", "--url", f"https://127.0.0.1:{link.port}").out.strip()
         server_s, link_bytes = engine.server_s(), link.bytes
         spent = [b.command("join", token, "--yes"), b.command("sync")]
@@ -55,22 +55,25 @@ def first_load(engine: Engine, folder: Path, sizes: "Sizes", table: "Table") -> 
 
 
 def join_populated(engine: Engine, folder: Path, sizes: "Sizes", table: "Table") -> None:
-    """S3: two sites that hold the same rows but for one in a hundred are joined."""
+    """S3: two sites that hold the same rows but for a cell in one of a hundred are joined."""
     people, findings = _made(sizes)
     every = round(1 / CHANGED)
-    other = [
-        (*row[:5], f"changed {number}", *row[6:]) if number % every == 0 else row
-        for number, row in enumerate(findings)
-    ]
+    words, creator = OBS.index("value_text"), PERSON.index("creator")
+    other = (
+        [_changed(row, creator, STAFF + 1, n % every) for n, row in enumerate(people)],
+        [_changed(row, words, f"changed {n}", n % every) for n, row in enumerate(findings)],
+    )
     with ExitStack() as stack:
         a, b, link = _two(stack, engine, engine, folder, people, findings, other)
         token = a.command("invite", "b", "--url", f"https://127.0.0.1:{link.port}").out.strip()
         began = link.bytes
         spent = [b.command("join", token, "--yes"), b.command("sync")]
         joined = link.bytes - began
-        assert b.store.rows("obs") == a.store.rows("obs"), "they are equal"
+        for name in rows.COLUMNS:
+            assert b.store.rows(name) == a.store.rows(name), f"{name} differs"
     with ExitStack() as stack:
-        a, b, link = _two(stack, engine, engine, folder / "full", people, findings, [], suffix="f")
+        full_folder = folder / "full"
+        a, b, link = _two(stack, engine, engine, full_folder, people, findings, None, suffix="f")
         token = a.command("invite", "b", "--url", f"https://127.0.0.1:{link.port}").out.strip()
         began = link.bytes
         b.command("join", token, "--yes")
@@ -80,6 +83,10 @@ def join_populated(engine: Engine, folder: Path, sizes: "Sizes", table: "Table")
     table.put("S3", "join of 1 % difference, on the wire", joined / 1e6, "MB")
     table.put("S3", "join / full copy", 100 * joined / full, "%", 6)
     table.put("S3", "join, wall", sum(one.wall_s for one in spent), "s")
+
+
+def _changed(row: Row, place: int, value: Any, unless: int) -> Row:
+    return row if unless else (*row[:place], value, *row[place + 1 :])
 
 
 def _made(sizes: "Sizes") -> tuple[list[Row], list[Row]]:
@@ -104,7 +111,7 @@ def _two(
     folder: Path,
     people: Sequence[Row],
     findings: Sequence[Row],
-    there: Sequence[Row],
+    there: tuple[Sequence[Row], Sequence[Row]] | None,
     *,
     suffix: str = "",
 ) -> tuple[Site, Site, Relay]:
@@ -114,8 +121,8 @@ def _two(
     link = stack.enter_context(Relay(port))
     stores: list[Store] = [ours.create(f"a{suffix}"), theirs.create(f"b{suffix}")]
     stores[0].load(people, findings)
-    if there:
-        stores[1].load(people, there)
+    if there is not None:
+        stores[1].load(*there)
     a = beside(stores[0], folder, f"a{suffix}", port)
     b = beside(stores[1], folder, f"b{suffix}", None)
     for site in (a, b):

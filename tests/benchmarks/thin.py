@@ -67,20 +67,23 @@ async def _third_exchange(sites: Pair) -> tuple[int, int]:
 
 
 def records(engine: Engine, folder: Path, sizes: "Sizes", table: "Table") -> None:
-    """L2: observations of a day go up 1 kbit/s with 600 ms, the start of `sync` included."""
-    with _centre(engine, folder, min(RECORDS, sizes.rows)) as sites:
-        sites.link.shape(up=KBIT_1, down=KBIT_1)
-        up, down = sites.link.up_bytes, sites.link.down_bytes
-        spent = sites.sync()
-        sites.link.shape(up=Line(), down=Line())
-        table.put("L2", "200 observations over 1 kbit/s", spent.wall_s, "s", 60)
-        table.put("L2", "up", sites.link.up_bytes - up, "B")
-        table.put("L2", "down", sites.link.down_bytes - down, "B")
-        assert sites.a.store.rows("obs") == sites.b.store.rows("obs")
+    """L2: observations go up 1 kbit/s with 600 ms, the start of `sync` and the handshake included:
+    eight of each of 25 patients, and each of another patient and at another time."""
+    for label, grouped, aim in (("of 25 patients", True, 60), ("scattered", False, None)):
+        with _centre(engine, folder / label, min(RECORDS, sizes.rows), grouped=grouped) as sites:
+            link = sites.link
+            link.shape(up=KBIT_1, down=KBIT_1)
+            up, down = link.up_bytes, link.down_bytes
+            spent = sites.sync()
+            link.shape(up=Line(), down=Line())
+            table.put("L2", f"200 observations {label}, 1 kbit/s", spent.wall_s, "s", aim)
+            table.put("L2", f"{label}, up", link.up_bytes - up, "B")
+            table.put("L2", f"{label}, down", link.down_bytes - down, "B")
+            assert sites.a.store.rows("obs") == sites.b.store.rows("obs")
 
 
 @contextmanager
-def _centre(engine: Engine, folder: Path, count: int) -> Iterator[Pair]:
+def _centre(engine: Engine, folder: Path, count: int, *, grouped: bool = True) -> Iterator[Pair]:
     """B is a centre whose patients A knows, with so many observations that A has not."""
     people = rows.persons(min(PATIENTS, 5 * count))
     with pair(engine, folder) as sites:
@@ -88,7 +91,8 @@ def _centre(engine: Engine, folder: Path, count: int) -> Iterator[Pair]:
         sites.a.wait_until_idle()
         sites.sync()
         held = [sites.b.store.look("SELECT id FROM person WHERE uuid=?", p[1])[0] for p in people]
-        sites.b.store.load([], rows.observations(held, count))
+        found = rows.observations(held, count)
+        sites.b.store.load([], rows.vitals(found) if grouped else found)
         yield sites
 
 

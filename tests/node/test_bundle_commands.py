@@ -129,7 +129,9 @@ def say_out(capsys, site: Site, *arguments: str) -> str:
         (("export", "key", "--for", "anyone", "--for", "butaro"), 2, "stands alone"),
         (("export", "key", "--for", "butaro", "--split", "big"), 2, "write, say, 700MB"),
         (("export", "key", "--for", "butaro", "--split", "1KB"), 2, "at least 64 KB"),
-        (("import",), 2, "FILE"),
+        (("import",), 2, "name the files to import"),
+        (("import", "key", "--discard", "12345678"), 2, "name the files to import"),
+        (("import", "--discard", "12345678"), 1, "those that wait: none"),
         (("import", "gone"), 1, "No such file or directory"),
     ],
 )

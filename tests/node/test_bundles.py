@@ -8,6 +8,7 @@ from couriers import introduce, pack, unpack
 from sites import connect, make_site, one_network, same, sync
 
 from syncnode.operations.forgetting import forget
+from syncnode.operations.importing import discard
 from syncnode.operations.reporting import status
 from syncnode.settings.config import read_settings
 from syncproto.errors import ConfigError, UsageError
@@ -102,7 +103,7 @@ def test_status_names_the_part_that_is_missing_and_who_can_supply_it(sites, tmp_
     (note,) = (text for text in status(butaro.settings).notes if "part 2" in text)
     assert note.startswith("part 2 of 3 of the bundle of kigali, 20")
     assert "is missing (" in note
-    assert note.endswith("kigali can supply it")
+    assert "; kigali can supply it; `syncnode import --discard " in note
     assert not status(butaro.settings).in_sync
     # Who says that it holds all of it can supply it, too.
     pack(rwinkwavu, tmp_path / "other", "butaro", "kigali")
@@ -344,6 +345,24 @@ def test_a_database_that_was_put_back_learns_it_from_a_bundle(sites, tmp_path):
     sync(butaro, kigali)
     same(butaro, kigali)
     assert names(butaro) == ["Ana", "lost"]
+
+
+def test_what_builds_on_what_is_lost_for_good_can_be_given_up(sites, tmp_path):
+    kigali, butaro, _ = sites
+    add(kigali, 1)
+    pack(kigali, tmp_path / "lost", "butaro")
+    add(kigali, 2)
+    report = pack(kigali, tmp_path / "key", "butaro", since="last")
+    (text,) = unpack(butaro, tmp_path / "key").waiting
+    assert f"--discard {report.bundle[:8]}` gives it up" in text
+    with pytest.raises(ConfigError, match=f"those that wait: {report.bundle[:8]}"):
+        discard(butaro.settings, "0123456789")
+    done = discard(butaro.settings, report.bundle[:8])
+    assert (done.done, len(done.notes)) == (True, 1)
+    for table in ("bundle", "staged"):
+        assert butaro.look(f"SELECT 1 FROM syncnode_{table}") == []
+    sync(butaro, kigali)
+    same(butaro, kigali)
 
 
 def test_what_another_process_has_taken_is_not_taken_again(sites, tmp_path):

@@ -19,6 +19,8 @@ from sites import Site, make_site, one_network, set_rule, settle, sync
 
 from syncnode.identity.credentials import decode_token
 from syncnode.operations.membership import invite, join_by
+from syncnode.operations.verifying import check as verify
+from syncnode.reports import CheckReport
 from syncproto.identity import RowKey
 from syncproto.row import Reference, Row
 
@@ -190,6 +192,27 @@ def test_a_line_goes_at_one_site_while_its_kind_is_merged_at_another(
     assert shown(sites, "note") == [("a", ONE, None), *[("b", ONE, ONE)] * 2]
 
 
+def test_verify_knows_a_line_that_is_shown_otherwise(sites: tuple[Site, ...]) -> None:
+    two_kinds(sites)
+    put(sites[1], "note", words="a", kind_id=OTHER)
+    put(sites[1], "note", words="b", kind_id=OTHER)
+    settle(*sites)
+    for site in sites:
+        assert verified(site).sound
+    number = "SELECT id FROM syncnode_table WHERE name = 'note'"
+    sites[2].sql(f"UPDATE syncnode_flag SET applying = ({number})")  # no trigger looks on
+    sites[2].sql("DELETE FROM note WHERE words = 'a'")
+    sites[2].sql("UPDATE syncnode_flag SET applying = 0")
+    assert not verified(sites[2]).sound
+    assert verified(sites[2], repair=True).repaired == 1
+    settle(*sites)
+    assert shown(sites, "note") == [("b", ONE, None)]
+
+
+def verified(site: Site, *, repair: bool = False) -> CheckReport:
+    return verify(site.settings, repair=repair, confirm=lambda _: True, progress=lambda _: None)
+
+
 # Rows that clash only because their parents are one
 
 
@@ -262,6 +285,20 @@ def test_a_row_that_waits_takes_the_lines_along_that_refer_to_it(sites: tuple[Si
     sites[0].sql("UPDATE lab SET bed = 2")
     settle(*sites)
     assert shown(sites, "slip") == [(THIRD, "a"), (FOURTH, "a")]
+
+
+def test_who_refers_by_way_of_a_row_with_the_same_key_keeps_the_replicated_reference(
+    sites: tuple[Site, ...],
+) -> None:
+    two_kinds(sites)
+    for site, of, own in ((sites[0], ONE, THIRD), (sites[1], OTHER, FOURTH)):
+        put(site, "pair", kind_id=of, other_id=of)
+        put(site, "tie", uuid=own, kind_id=of, other_id=of)
+    settle(*sites)
+    assert shown(sites, "tie") == [(THIRD, ONE, ONE), (FOURTH, ONE, ONE)]
+    sites[2].sql("UPDATE kind SET name = 'child'")
+    settle(*sites)
+    assert shown(sites, "tie") == [(THIRD, ONE, ONE), (FOURTH, OTHER, OTHER)]
 
 
 # Rows that refer to rows of their own table
@@ -356,6 +393,7 @@ def test_it_is_so_between_three_vendors(
         kind(site, of, "adult")
         put(site, "note", words="a", kind_id=of, other_id=of)
         put(site, "pair", kind_id=of, other_id=of, words=letter)
+        put(site, "tie", uuid=own, kind_id=of, other_id=of)
         put(site, "detail", kind_id=of, words=letter)
         put(site, "lab", uuid=own, kind_id=of, w="x", code=1, bed=ord(letter))
     settle(*sites)

@@ -10,6 +10,8 @@ import trio
 from lan_sites import PORT, LanSite, all_hold
 from processes import eventually
 
+from syncnode import operations
+from syncnode.__main__ import main
 from syncnode.links import lan as lan_module
 from syncnode.links.lan import (
     Announcement,
@@ -234,7 +236,7 @@ def start(*sites):
 
 
 @pytest.mark.lan
-def test_sites_of_a_network_converge_without_an_address_and_strangers_get_nothing(site):
+def test_sites_of_a_network_converge_without_an_address_and_strangers_get_nothing(site, capsys):
     kigali, rwinkwavu, kirehe, lusaka = map(site, ("kigali", "rwinkwavu", "kirehe", "lusaka"))
     kigali.let_in(rwinkwavu)
     rwinkwavu.let_in(kirehe)  # never heard of by kigali
@@ -253,10 +255,10 @@ def test_sites_of_a_network_converge_without_an_address_and_strangers_get_nothin
 
     # The stranger is listed, and nobody has called it.
     eventually(lambda: all(one.sees(lusaka, "another network") for one in ours))
-    listed = {one["site"]: one for one in kigali.report("peers", "--lan")}
-    assert listed[lusaka.id]["standing"] == "another network"
-    assert listed[lusaka.id]["name"] is None
-    assert "another network" in kigali.run("peers")
+    listed = {one.site: one for one in operations.lan(kigali.settings)}
+    assert (listed[lusaka.id].name, listed[lusaka.id].standing) == (None, "another network")
+    assert main(["peers", "--config", str(kigali.config)]) == 0
+    assert f"{lusaka.id}  https://{lusaka.machine.address}:{PORT}" in capsys.readouterr().out
     assert lusaka.machine.calls() == 0
     assert set(lusaka.patients().values()) == {"lusaka"}
 
@@ -284,9 +286,10 @@ def test_an_impostor_gets_no_data_and_a_revoked_member_gets_no_more(site, lan, t
     kigali.let_in(rwinkwavu)
     kigali.let_in(absent)
     start(kigali)
-    # By the real commands, so that what the daemon answers holds a certificate.
+    # By the real command, so that what the daemon answers holds a certificate.
     url = f"https://{kigali.machine.address}:{PORT}"
-    kirehe.run("join", kigali.run("invite", "kirehe", "--url", url).strip(), "--yes")
+    token = operations.invite(kigali.settings, "kirehe", role="child", url=url).token
+    kirehe.run("join", token, "--yes")
     thief = lan.machine()
     ((network,),) = kigali.sql("SELECT value FROM syncnode_setting WHERE name='network'")
     said = tmp_path / "impostor.txt"
@@ -306,7 +309,7 @@ def test_an_impostor_gets_no_data_and_a_revoked_member_gets_no_more(site, lan, t
         impostor.wait()
 
     eventually(lambda: rwinkwavu.sees(kirehe) and kirehe.sees(rwinkwavu))
-    kigali.run("revoke", "kirehe")
+    assert main(["revoke", "kirehe", "--config", str(kigali.config)]) == 0
     eventually(lambda: "kirehe" not in rwinkwavu.peers() and "kirehe" not in kigali.peers())
     eventually(lambda: kigali.sees(kirehe, "was revoked") and rwinkwavu.sees(kirehe, "was revoked"))
     kigali.add_patient("Ben")

@@ -10,7 +10,7 @@ SEEDS = 150
 STEPS = 60
 HAPPENED = (
     "base missing", "break", "carried", "death", "export", "not needed", "refused part", "restore",
-    "rollback", "spoiled", "taken",
+    "rollback", "spoiled", "taken", "write during export",
 )  # fmt: skip
 
 

@@ -72,7 +72,7 @@ def test_the_way_between_two_sites_of_200_is_short():
     while len(reached) < len(present):
         reached |= {other for own in reached for other in choices[own]}
         hops += 1
-    assert hops <= 12
+    assert hops <= 10
 
 
 @given(present=lans)

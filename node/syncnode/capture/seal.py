@@ -138,6 +138,7 @@ class Sealer:
         self.sealed_keys: dict[int, list[RowKey]] = {}
         self._edits: dict[tuple[tuple[str, ...], int], bytes] = {}
         self.removed = False
+        self._undone: dict[int, set[Key]] = {}  # their first image is what counts, of all steps
         self._images: dict[tuple[int, int], tuple[Any, ...]] = {}
 
     def seal(self, *, single_read: bool = False) -> bool:
@@ -379,8 +380,10 @@ class Sealer:
             if not table.plan.received_only:
                 continue
             if rows := step.touched.pop(number, {}):
+                seen = self._undone.setdefault(number, set())
                 undoing = Undoing(self, table, self._images_of(number))
-                undoing.undo(rows)
+                undoing.undo({pk: one for pk, one in rows.items() if pk not in seen})
+                seen |= rows.keys() - undoing.left.keys()
                 if undoing.left:
                     step.touched[number] = undoing.left
             if lines := step.copies.pop(number, ()):

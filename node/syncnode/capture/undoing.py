@@ -62,27 +62,48 @@ class Undoing:
 
     def undo(self, rows: "Mapping[Key, Touched]") -> None:
         """Undo what happened to these primary keys."""
-        sealer, table = self.sealer, self.table
-        here = {one.pk: one for one in table.by_pk(sealer._tx, list(rows), sealer._origins)}
-        clocks = table.clocks(sealer._tx, list(rows), sealer._origins)
-        came: list[tuple[StoredRow, Touched]] = []
-        for pk, touched in rows.items():
-            stored, clock = here.get(pk), clocks.get(pk)
-            if stored is not None and clock is not None:
-                self._changed(stored, clock, touched)
-            elif clock is not None:
-                self._gone[clock.key] = (pk, clock, touched)
-            elif stored is not None:
-                came.append((stored, touched))
-        for stored, touched in came:
-            key = table.key_of(stored.values, stored.pk, touched.drawn)
-            if key in self._gone:
-                self._moved(stored, key, touched)
+        here = self._here(rows)
+        clocks = self.table.clocks(self.sealer._tx, list(rows), self.sealer._origins)
+        for pk, clock in clocks.items():
+            if pk not in here:
+                self._gone[clock.key] = (pk, clock, rows[pk])
+        came = [stored for pk, stored in here.items() if pk not in clocks]
+        placed = {stored.pk: self._came(stored, rows[stored.pk]) for stored in came}
+        if placed:
+            here = self._here(rows)  # these may refer to each other, by their names now
+        for pk, clock in clocks.items():
+            if pk in here:
+                self._changed(here[pk], clock, rows[pk])
+        for pk, (key, old) in placed.items():
+            if old is not None:
+                self._moved(here[pk], key, *old)
             else:
-                self._inserted(stored, touched)
+                self._inserted(here[pk], key, rows[pk])
         for pk, clock, touched in self._gone.values():
             self._deleted(pk, clock, touched)
         self.record()
+
+    def _here(self, rows: "Mapping[Key, Touched]") -> dict[Key, StoredRow]:
+        found = self.table.by_pk(self.sealer._tx, list(rows), self.sealer._origins)
+        return {stored.pk: stored for stored in found}
+
+    def _came(
+        self, stored: StoredRow, touched: "Touched"
+    ) -> "tuple[RowKey, tuple[Clock, Touched] | None]":
+        """A clock for a row that stands where none did: its key, and what it was before, where it
+        only got another primary key."""
+        key = self.table.key_of(stored.values, stored.pk, touched.drawn)
+        if key in self._gone and self._gone[key][2].image is not None:
+            pk, clock, before = self._gone.pop(key)
+            known = self._known(key)
+            state = known.row if known is not None else self._row(clock, self._image(before))
+            self.table.delete_clocks(self.sealer._tx, [pk])
+            self._place(stored, key, state, (clock.stamp, None))
+            return key, (clock, before)
+        (key,) = self.sealer._named(self.table, [(stored, touched.drawn)])
+        state = self._state(key)
+        self._place(stored, key, state, (self._stamp(state, touched.ms), None))
+        return key, None
 
     # What happened to a row
 
@@ -123,33 +144,26 @@ class Undoing:
         else:  # it was deleted before, and only held
             self._put(clock.key, DEAD, state, local=local)
 
-    def _moved(self, stored: StoredRow, key: RowKey, touched: "Touched") -> None:
+    def _moved(self, stored: StoredRow, key: RowKey, clock: Clock, before: "Touched") -> None:
         """It got another primary key: that is nobody else's affair, and stays."""
-        old_pk, clock, before = self._gone.pop(key)
         image, known = self._image(before), self._known(key)
+        assert image is not None, "a row that went left its image"
         state = known.row if known is not None else self._row(clock, image)
-        values = self._different(stored.values, image) if image is not None else {}
-        self.table.delete_clocks(self.sealer._tx, [old_pk])
-        self._place(stored, key, state, (clock.stamp, None))
-        if values:
-            self._lose(key, state, values, touched.ms)
+        if values := self._different(stored.values, image):
+            self._lose(key, state, values, before.ms)
             self._put(key, ALTERED, state, local=None)
 
-    def _inserted(self, stored: StoredRow, touched: "Touched") -> None:
-        (key,) = self.sealer._named(self.table, [(stored, touched.drawn)])
-        known = self.sealer._hidden.get(self.table.number, [key]).get(key)
-        state = known.row if known is not None else EMPTY
-        stamp = self._stamp(state, touched.ms)
-        shown = self.table.shown(stored)
+    def _inserted(self, stored: StoredRow, key: RowKey, touched: "Touched") -> None:
+        state, shown = self._state(key), self.table.shown(stored)
         if state.alive:
             self._lose(key, state, shown, touched.ms)
         else:
+            stamp = self._stamp(state, touched.ms)
             self.conflicts += [
                 undone_insert(self.table.name, key, name, stamp, value)
                 for name, value in shown.items()
                 if value is not None
             ]
-        self._place(stored, key, state, (stamp, None))
         self._put(key, ALTERED, state, local=self.table.local_of(stored.pk))
 
     def copy_came(self, name: RowKey, image: Sequence[Any]) -> None:
@@ -179,6 +193,11 @@ class Undoing:
         """What the sidecar has, where its state stands there."""
         found = self.sealer._hidden.get(self.table.number, [key]).get(key)
         return found if found is not None and found.place in STATE_HERE else None
+
+    def _state(self, key: RowKey) -> Row:
+        """Of a row that was not shown."""
+        known = self.sealer._hidden.get(self.table.number, [key]).get(key)
+        return known.row if known is not None else EMPTY
 
     def _image(self, touched: "Touched") -> tuple[Any, ...] | None:
         return self.images.get(touched.image) if touched.image is not None else None

@@ -16,6 +16,7 @@ from syncnode.cli.terminal import (
     result,
     table,
 )
+from syncproto.errors import UsageError
 
 if TYPE_CHECKING:
     from syncnode.reports import ExportReport, ImportReport
@@ -53,7 +54,10 @@ def add_commands(commands: Commands) -> None:
     imported = add_command(
         commands, "import", help="take in what `export` has written at another site"
     )
-    imported.add_argument("files", metavar="FILE", type=Path, nargs="+")
+    imported.add_argument("files", metavar="FILE", type=Path, nargs="*")
+    imported.add_argument(
+        "--discard", metavar="ID", help="give up a bundle that waits, instead; `status` names them"
+    )
     add_json(imported)
     imported.set_defaults(run=_import)
 
@@ -86,14 +90,24 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _import(arguments: argparse.Namespace) -> int:
+    if bool(arguments.files) == (arguments.discard is not None):
+        raise UsageError("name the files to import, or a bundle to --discard")
     settings = settings_of(arguments)
     from syncnode import operations
 
+    report: ImportReport
+    if arguments.discard is not None:
+        report = operations.discard(settings, arguments.discard)
+        return _told(report, json=arguments.json)
     with Progress() as progress:
-        report: ImportReport = operations.import_files(settings, arguments.files, progress=progress)
-    if arguments.json:
+        report = operations.import_files(settings, arguments.files, progress=progress)
+    return _told(report, json=arguments.json)
+
+
+def _told(report: "ImportReport", *, json: bool) -> int:
+    if json:
         json_result(report)
-    else:
+    elif report.files:
         table(
             ("file", "from", "made", "part", "of", "rows", "problem"),
             [
@@ -106,7 +120,7 @@ def _import(arguments: argparse.Namespace) -> int:
     for text in report.waiting:
         notice(text)
     if report.done:
-        notice("done, all of it is in the tables")
+        notice("done, all of it is in the tables" if report.files else "done")
         return EXIT_DONE
     if report.reason not in report.waiting:
         notice(f"not done: {report.reason}")

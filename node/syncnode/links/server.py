@@ -35,6 +35,8 @@ __all__ = [
     "server_context",
 ]
 
+BACKLOG = 128  # connections that wait to be taken
+
 logger = logging.getLogger(__name__)
 
 Listen = Callable[[str, int], Awaitable[Sequence[Any]]]
@@ -70,8 +72,45 @@ async def listen_tcp(host: str, port: int) -> list[trio.SocketListener]:
     Raises:
         ConfigError: The address cannot be listened on.
     """
-    try:
+    with _listening(host, port):
         return await trio.open_tcp_listeners(port, host=host)
+
+
+async def listen_together(host: str, port: int) -> list[trio.SocketListener]:
+    """Listen beside other processes of this user at the same address; the system gives each
+    connection to one of them.
+
+    Raises:
+        ConfigError: The address cannot be listened on.
+    """
+    listeners: list[trio.SocketListener] = []
+    with _listening(host, port):
+        found = await trio.socket.getaddrinfo(
+            host, port, type=trio.socket.SOCK_STREAM, flags=trio.socket.AI_PASSIVE
+        )
+        for family, kind, protocol, _, address in found:
+            socket = trio.socket.socket(family, kind, protocol)
+            try:
+                if family == trio.socket.AF_INET6:
+                    socket.setsockopt(trio.socket.IPPROTO_IPV6, trio.socket.IPV6_V6ONLY, 1)
+                for option in (trio.socket.SO_REUSEADDR, trio.socket.SO_REUSEPORT):
+                    socket.setsockopt(trio.socket.SOL_SOCKET, option, 1)
+                await socket.bind(address)
+                socket.listen(BACKLOG)
+            except BaseException:
+                socket.close()
+                for listener in listeners:
+                    listener.socket.close()
+                raise
+            listeners.append(trio.SocketListener(socket))
+    return listeners
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[None]:
+    """Says what an address cannot be listened on for."""
+    try:
+        yield
     except OSError as error:
         where = f"{host}:{port}"
         if error.errno == errno.EADDRINUSE:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from syncnode.operations.demo import demo
     from syncnode.operations.exporting import export
     from syncnode.operations.forgetting import forget
-    from syncnode.operations.importing import import_files
+    from syncnode.operations.importing import discard, import_files
     from syncnode.operations.membership import invite, join
     from syncnode.operations.removal import remove, uninstall
     from syncnode.operations.reporting import (
@@ -38,6 +38,7 @@ __all__ = [
     "conflicts",
     "demo",
     "disable_tables",
+    "discard",
     "dismiss_conflicts",
     "dismiss_parked",
     "enable_tables",
@@ -74,6 +75,7 @@ _MODULES = {
     "conflicts": "reporting",
     "demo": "demo",
     "disable_tables": "tables",
+    "discard": "importing",
     "dismiss_conflicts": "deciding",
     "dismiss_parked": "deciding",
     "enable_tables": "tables",

@@ -26,22 +26,29 @@ def _waiting(bundle: Bundle, held: Frontier, peers: Iterable[Peer]) -> str | Non
     which = f"bundle of {exporter}, {utc_text(bundle.made_ms)[:10]}"
     what = fate(held, bundle.base, bundle.claim, whole=bundle.whole)
     if what is Fate.PARTS_MISSING and not bundle.missing:
-        return f"the parts of the {which}, do not fit together: ask {exporter} for another one"
+        return (
+            f"the parts of the {which}, do not fit together: ask {exporter} for another one"
+            f"{_or_not(bundle)}"
+        )
     if what is Fate.PARTS_MISSING:
         rows = sum(bundle.letter.rows[part - 1] for part in bundle.missing)
         is_or_are = "is" if len(bundle.missing) == 1 else "are"
         return (
             f"{_parts(bundle.missing)} of {bundle.letter.parts} of the {which}, {is_or_are} "
             f"missing ({rows:,} of {sum(bundle.letter.rows):,} rows): nothing of it is shown until "
-            f"then; {_who(exporter, _who_hold(bundle.claim, peers))}"
+            f"then; {_who(exporter, _who_hold(bundle.claim, peers))}{_or_not(bundle)}"
         )
     if what is Fate.BASE_MISSING:
         return (
             f"the {which}, waits for {_lacking(held, bundle.base):,} changesets that came before "
             f"it, by another bundle or an exchange; "
-            f"{_who(exporter, _who_hold(bundle.base, peers))}"
+            f"{_who(exporter, _who_hold(bundle.base, peers))}{_or_not(bundle)}"
         )
     return f"the {which}, is here and not in the tables yet: run `syncnode import` of it again"
+
+
+def _or_not(bundle: Bundle) -> str:
+    return f"; `syncnode import --discard {short_id(bundle.id)}` gives it up"
 
 
 def _parts(missing: list[int]) -> str:
@@ -73,3 +80,8 @@ def _who_hold(wanted: Frontier, peers: Iterable[Peer]) -> list[str]:
 def _who(exporter: str, others: list[str]) -> str:
     names = ", ".join(dict.fromkeys((exporter, *others)))
     return f"{names} can supply it"
+
+
+def short_id(bundle: bytes) -> str:
+    """Enough of a bundle's id to name it among those that wait."""
+    return bundle.hex()[:8]

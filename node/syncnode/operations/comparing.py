@@ -72,6 +72,9 @@ class Asking:
         self._progress = progress
         self.bytes_sent = self.bytes_received = 0
         replica.seal()
+        with replica.database.read() as tx:
+            own = Sidecar.load(tx, replica.plan).origin.site
+        self._stays = {table.name: own for table in replica.plan if table.received_only}
         self.ours = Contents(replica, progress)
         self.here = self.there = Frontier({})  # what both had seen when rows were looked at
 
@@ -123,11 +126,13 @@ class Asking:
                     yield one
 
     def on_the_way(self, one: Differing) -> bool:
-        """Whether the row differs only because one side has not seen a change of the other."""
+        """Whether the row differs only because one side has not seen a change of the other. What
+        was written here before its table was only received never leaves."""
         there, here = self.there.vector(one.table), self.here.vector(one.table)
-        return any(not there.covers(stamp) for stamp in one.here.stamps()) or any(
-            not here.covers(stamp) for stamp in one.there.stamps()
-        )
+        stays = self._stays.get(one.table)
+        return any(
+            not there.covers(stamp) for stamp in one.here.stamps() if stamp.origin.site != stays
+        ) or any(not here.covers(stamp) for stamp in one.there.stamps())
 
     def _wanted(self, wanted: Mapping[str, Sequence[RowKey]]) -> dict[tuple[str, RowKey], Row]:
         """The rows as the other site has them; half of them at a time where they are large."""

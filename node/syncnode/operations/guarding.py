@@ -5,6 +5,7 @@ triggers: what was written before is sealed under the rule that held then.
 """
 
 import logging
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,10 @@ def guard(replica: "DatabaseReplica") -> tuple[str, ...]:
     Raises:
         StoreError: The database cannot be used; transient if the application keeps a table busy.
     """
+    with replica.database.read() as tx:
+        only = replica.words.only_received(tx, replica.plan.by_name)
+    if only == {table.name for table in replica.plan if table.received_only}:
+        return ()
     return _guard(replica.database, replica.words)
 
 
@@ -47,6 +52,21 @@ def guard_if_possible(replica: "DatabaseReplica") -> tuple[str, ...]:
             raise
         logger.warning("which tables are only received could not be taken up now: %s", error)
         return ()
+
+
+def told(replica: "DatabaseReplica", changed: Iterable[str]) -> str:
+    """A sentence on tables of which something else holds now."""
+    with replica.database.read() as tx:
+        only = {table.name for table in load_plan(tx) if table.received_only}
+    shut, opened = (sorted(n for n in changed if (n in only) is held) for held in (True, False))
+    parts = []
+    if shut:
+        parts.append(
+            f"{', '.join(shut)}: only received here from now on; what is written here is taken back"
+        )
+    if opened:
+        parts.append(f"{', '.join(opened)}: may be written here again")
+    return "; ".join(parts)
 
 
 def _guard(database: "Database", words: "LinkWords") -> tuple[str, ...]:

@@ -24,15 +24,18 @@ from syncnode.links.vouched import (
     take_revocations,
 )
 from syncnode.machine import THIS_MACHINE, Machine
-from syncnode.operations.bundle_notes import waiting_texts
+from syncnode.operations.bundle_notes import short_id, waiting_texts
 from syncnode.reports import ImportedFile, ImportReport
 from syncnode.store.bundles import (
     PIECES_MAX,
     Bundle,
     begin_bundle,
+    drop_bundle,
     end_part,
     find_bundle,
+    is_begun,
     put_piece,
+    read_bundles,
 )
 from syncnode.texts import utc_text
 from syncproto.bundle import Envelope, Head, Letter, PartReader, decode_letter, verified
@@ -41,6 +44,7 @@ from syncproto.certificates import Chain, decode_chain, decode_revocation
 from syncproto.codec import decode_chunk, encode_chunk
 from syncproto.directions import admitted
 from syncproto.errors import (
+    ConfigError,
     MalformedMessageError,
     PeerError,
     StoreError,
@@ -81,6 +85,34 @@ def import_files(
         files = [importing.file(path) for path in paths]
         taken = importing.taken + replica.take_bundles()
         return _report(replica, settings, files, taken, importing.notes)
+    finally:
+        replica.close()
+
+
+def discard(settings: "Settings", name: str) -> ImportReport:
+    """Let go of a bundle that waits, with the rows that stand in it and nowhere else here.
+
+    Args:
+        name: The start of its id, as `status` shows it.
+
+    Raises:
+        ConfigError: None that waits has that id, or several have.
+    """
+    from syncnode.operations.site import open_replica
+
+    replica = open_replica(settings)
+    try:
+        with replica.database.write() as tx:
+            found = [one for one in read_bundles(tx) if name and one.id.hex().startswith(name)]
+            if len(found) != 1:
+                known = ", ".join(short_id(one.id) for one in read_bundles(tx)) or "none"
+                raise ConfigError(f"no bundle {name!r} waits here; those that wait: {known}")
+            (bundle,) = found
+            if is_begun(tx, bundle.id):
+                raise ConfigError("this bundle is being written to the tables just now")
+            drop_bundle(tx, bundle.id)
+        note = f"the bundle of {bundle.name}, {utc_text(bundle.made_ms)[:10]}, was given up"
+        return _report(replica, settings, (), 0, (note,))
     finally:
         replica.close()
 

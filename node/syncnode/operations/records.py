@@ -25,7 +25,7 @@ from syncnode.store.undone import is_undone
 from syncnode.texts import key_text, utc_text, written_text
 from syncproto.codec import decode_row
 from syncproto.errors import ConfigError, UsageError
-from syncproto.identity import RowKey
+from syncproto.identity import RowKey, SiteId
 from syncproto.merge import Conflict
 from syncproto.row import Reference, Row, Stamp
 
@@ -133,6 +133,16 @@ class Records:
     def open_conflicts(self) -> int:
         """How many nobody has decided."""
         return sum(one.decision is None for one in self.recorded())
+
+    def undone(self, site: SiteId) -> int:
+        """How many of the open ones were taken back at a site, since their table is only received
+        there."""
+        return sum(
+            one.decision is None
+            and one.conflict.loser.origin.site == site
+            and is_undone(one.conflict)
+            for one in self.recorded()
+        )
 
     def conflict_report(self, recorded: Recorded) -> ConflictReport:
         conflict = recorded.conflict

@@ -22,6 +22,7 @@ from syncnode.links.site_names import SiteNames
 from syncnode.machine import THIS_MACHINE
 from syncnode.operations.bundle_notes import waiting_texts
 from syncnode.operations.pending import PENDING_MAX, Pending, known_to_all
+from syncnode.operations.received import received_notes
 from syncnode.operations.records import Records, chosen
 from syncnode.reports import (
     ConflictReport,
@@ -365,6 +366,7 @@ class _Look:
             them = "it" if count == 1 else "them"
             yield f"{rows} {_is(count)} deleted, and held while other rows refer to {them}"
         yield from self._clashes()
+        yield from received_notes(self._book, self._plan, self.records)
         if unsealed := self._pending.unsealed():
             yield f"{_counted(unsealed, 'row')} written here {_is(unsealed)} not sealed yet"
         if pending > PENDING_MAX:

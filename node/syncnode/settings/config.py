@@ -23,6 +23,8 @@
     [maps.kinds]                                # used by such rules, as in a preset
     "Place" = "place"
 
+    share = true                                # several `serve` work on the database at once
+
     [site.with.kigali.tables]                   # what crosses links of ours: link_rules.py
     audit_log = "send"
 
@@ -135,6 +137,7 @@ class Settings:
         hooks: Whom to tell what was applied.
         filters: Names of filters by table.
         lan: Whether sites nearby find each other.
+        share: Several `serve` may work on the database at once.
         rules: What is said of our links: which tables cross them, when and how we call.
     """
 
@@ -154,6 +157,7 @@ class Settings:
     filters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     lan: Lan = NO_LAN
     rules: SiteRules = NO_RULES
+    share: bool = False
 
     @property
     def url(self) -> str | None:
@@ -255,6 +259,9 @@ def _settings(document: Document, environment: Mapping[str, str]) -> Settings | 
         root.fault("anchor", "is the file of the key; give each its own")
     topology_path = root.text("topology", example="topology.toml")
     calls_every_ms = every_ms(root)
+    share = root.flag("share", default=False)
+    if share and database and database.startswith("sqlite"):
+        root.fault("share", "an SQLite database is served by one process; remove the key")
     limits = _limits(root.table("limits"))
     hooks = read_hooks(root.table("hooks"))
     filters = read_filters(root.table("filters"))
@@ -290,6 +297,7 @@ def _settings(document: Document, environment: Mapping[str, str]) -> Settings | 
         filters=filters,
         lan=lan,
         rules=rules,
+        share=share,
     )
     settings, faults = within_network(settings)
     for place, text in faults:

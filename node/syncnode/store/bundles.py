@@ -138,6 +138,12 @@ def drop_bundle(tx: Transaction, bundle: bytes) -> None:
         tx.execute(f"DELETE FROM syncnode_{table} WHERE {column}={tx.mark}", (bundle,))
 
 
+def is_begun(tx: Transaction, bundle: bytes) -> bool:
+    """Whether it is being applied in steps."""
+    sql = f"SELECT 1 FROM syncnode_stage WHERE sender={tx.mark}"
+    return tx.value(sql, (bundle,)) is not None
+
+
 def drop_bundles_of(tx: Transaction, exporter: SiteId) -> None:
     """Forget those of one site, but for one that is being applied in steps."""
     m = tx.mark
