@@ -521,7 +521,14 @@ class Node:
         from syncnode.operations.guarding import guard_if_possible, told
 
         replica, in_database = self._parts.replica, self._parts.in_database
-        if changed := await in_database(lambda: guard_if_possible(replica)):
+        if not self._leads:
+            return
+        try:
+            changed = await in_database(lambda: guard_if_possible(replica))
+        except StoreError as error:
+            logger.warning("which tables are only received could not be taken up: %s", error)
+            return
+        if changed:
             self._notice(await in_database(lambda: told(replica, changed)))
             await self._look()
 
@@ -547,8 +554,7 @@ class Node:
                 parts.news.stir()
                 self._gossip.begin_anew()
                 self._notice("the settings have changed; from now on the new ones hold")
-                if self._leads:
-                    await self._guard()
+                await self._guard()
 
     async def _look_often(self) -> None:
         while True:

@@ -36,6 +36,7 @@ SUMS = "protocol/syncproto/sums.py"
 MEMORY = "protocol/syncproto/memory.py"
 
 NODE_SEAL = "node/syncnode/capture/seal.py"
+UNDOING = "node/syncnode/capture/undoing.py"
 NODE_ARRIVALS = "node/syncnode/apply/arrivals.py"
 NODE_SETTLING = "node/syncnode/apply/settling.py"
 NODE_WRITING = "node/syncnode/apply/writing.py"
@@ -57,6 +58,10 @@ KEEPING = "node/syncnode/store/keeping.py"
 
 def of(file: str, test: str) -> str:
     return f"tests/protocol/test_{file}.py::test_{test}"
+
+
+def received(test: str) -> str:
+    return f"tests/node/test_receive_only.py::test_{test}"
 
 
 def kept(test: str) -> str:
@@ -932,5 +937,73 @@ MUTANTS = (
         "join: rows are told before the anchor knows", "node/syncnode/replica.py",
         "        self._raise_anchor(origin.incarnation, seq, lsn, hlc, lsn)\n", "",
         "tests/node/test_adopting.py::test_what_is_told_is_never_told_under_that_number_again",
+    ),
+    Mutant(
+        "received only: a later image counts", NODE_SEAL,
+        "undoing.undo({pk: one for pk, one in rows.items() if pk not in seen})",
+        "undoing.undo(rows)", received("random_writes_are_undone_and_each_is_on_record_once"),
+    ),
+    Mutant(
+        "received only: rows without a key stand", NODE_SEAL,
+        "undo_copies(self, table, [line for line, _, _ in lines])", "pass",
+        received("random_writes_are_undone_and_each_is_on_record_once"),
+    ),
+    Mutant(
+        "received only: what went is not on record", UNDOING,
+        "undone_delete(self.table.name, clock.key, state, self._stamp(state, touched.ms))",
+        "*()", received("rows_come_back_under_their_local_keys_and_what_a_cascade_took_is_gone"),
+    ),
+    Mutant(
+        "received only: another local key", UNDOING,
+        "local = self.table.local_of(pk)", "local = None",
+        received("rows_come_back_under_their_local_keys_and_what_a_cascade_took_is_gone"),
+    ),
+    Mutant(
+        "received only: rows that refer to each other are read before they have names", UNDOING,
+        "here = self._here(rows)  # these", "pass  # these",
+        received("random_writes_are_undone_and_each_is_on_record_once"),
+    ),
+    Mutant(
+        "received only: after a restart nothing is due", NODE_REPLICA,
+        "name='{DUE}' AND value<>'' LIMIT 1", "name='{DUE}' AND value='' LIMIT 1",
+        received("what_is_not_written_back_yet_is_told_to_nobody_and_comes_back_after_a_restart"),
+    ),
+    Mutant(
+        "received only: an inserted row has cells for ever", "node/syncnode/apply/restoring.py",
+        "wanted.row = Row({}, Delete((stamp,), {}))",
+        "from syncproto.row import Cell; wanted.row = Row({'note': Cell(stamp, 'x')}, "
+        "Delete((stamp._replace(hlc=stamp.hlc + 1),), {}))",
+        received("a_row_that_was_inserted_here_stays_as_long_as_rows_refer_to_it"),
+    ),
+    Mutant(
+        "received only: what children send counts", "node/syncnode/store/link_words.py",
+        "FROM syncnode_peer WHERE role<>'{CHILD}'", "FROM syncnode_peer WHERE role<>''",
+        received("a_peers_word_makes_a_table_only_received_and_what_children_get_does_not_count"),
+    ),
+    Mutant(
+        "received only: one way out does not count", "node/syncnode/store/link_words.py",
+        "frozenset(received - sent)", "frozenset(received & {*tables} if sent else received)",
+        received("a_peers_word_makes_a_table_only_received_and_what_children_get_does_not_count"),
+    ),
+    Mutant(
+        "received only: what was written before is undone, too",
+        "node/syncnode/operations/guarding.py",
+        "        _sealer(tx, book, before).seal()\n", "",
+        received("what_was_written_before_a_table_was_only_received_stays_and_is_named"),
+    ),
+    Mutant(
+        "received only: forgotten when the schema changes", "node/syncnode/schema/follow.py",
+        "        received_only=before.received_only,\n", "",
+        received("a_column_that_comes_later_is_undone_like_others"),
+    ),
+    Mutant(
+        "received only: a column that came later stays", "node/syncnode/apply/restoring.py",
+        "            _write_bare(settler, table, rows)\n", "",
+        received("a_column_that_comes_later_is_undone_like_others"),
+    ),
+    Mutant(
+        "received only: the value that lost is taken", "node/syncnode/apply/taking.py",
+        "if table.plan.received_only:", "if False:",
+        received("the_record_says_why_and_the_value_cannot_be_taken_here"),
     ),
 )  # fmt: skip

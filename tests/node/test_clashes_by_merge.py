@@ -679,7 +679,7 @@ def _drawn(site: Site, table: str, draw: random.Random) -> object:
 def test_random_stories_end_as_the_replicated_state_says(
     part: int, seeds: int, tmp_path: Path
 ) -> None:
-    count = 10 * seeds
+    count = 6 * seeds
     for seed in range(part * count, (part + 1) * count):
         try:
             story(seed, tmp_path / str(seed))

@@ -25,10 +25,12 @@ from syncnode.reports import (
     Invitation,
     JoinPreview,
     JoinReport,
+    LanReport,
     LogEntry,
     NearPairs,
     ParkedReport,
     PeerReport,
+    RevokedReport,
     RowDifference,
     StatusReport,
     SyncReport,
@@ -426,6 +428,7 @@ def test_lists_are_json_lists_and_tables_for_people(config, operations, capsys):
         LogEntry("butaro", 2, seq, "t", "t", "butaro", 3, {"person": 2, "obs": 1}) for seq in (8, 7)
     ]
     operations.peers = lambda settings: [PEER]
+    operations.lan = lambda settings: []
     operations.parked = lambda settings, *, dismissed: [PARKED]
     operations.conflicts = lambda settings, *, decided: [conflict]
     operations.log = lambda settings, *, entries_max: entries[:entries_max]
@@ -443,6 +446,36 @@ def test_lists_are_json_lists_and_tables_for_people(config, operations, capsys):
     assert [entry["seq"] for entry in json.loads(capsys.readouterr().out)] == [8]
     assert main(["log", "--limit", "0", "--json"]) == 0
     assert [entry["seq"] for entry in json.loads(capsys.readouterr().out)] == [7, 8]
+
+
+def test_peers_lists_who_is_seen_on_the_lan_too(config, operations, capsys):
+    seen = [
+        LanReport("aaaa", "butaro", "https://10.0.0.2:8470", "peer", "t"),
+        LanReport("bbbb", None, "https://10.0.0.3:8470", "another network", "t"),
+    ]
+    operations.peers, operations.lan = lambda settings: [PEER], lambda settings: seen
+    assert main(["peers"]) == 0
+    said = capsys.readouterr().out
+    assert "kigali  parent" in said
+    assert "-                bbbb  https://10.0.0.3:8470  another network  t" in said
+    assert main(["peers", "--lan"]) == 0
+    assert "kigali" not in capsys.readouterr().out
+    assert main(["peers", "--lan", "--json"]) == 0
+    assert [one["name"] for one in json.loads(capsys.readouterr().out)] == ["butaro", None]
+    operations.lan = lambda settings: []
+    assert main(["peers", "--lan"]) == 0
+    assert "discover = true under [lan]" in capsys.readouterr().err
+
+
+def test_revoke_names_who_ends_with_the_site(config, operations, capsys):
+    operations.revoke = lambda settings, name: RevokedReport(name, "aaaa", (name, "kirehe"))
+    assert main(["revoke", "butaro"]) == 0
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "syncnode: butaro (aaaa) is no member of the network any more, and so are kirehe, which "
+        "it had let in. "
+    )
+    assert "syncnode forget butaro" in said
 
 
 def test_forget_says_what_is_given_up(config, operations, capsys):

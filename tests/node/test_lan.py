@@ -171,11 +171,12 @@ async def test_without_an_interface_discovery_waits_and_says_so(monkeypatch):
 
 
 ASKING = """
-import socket, sys
+import itertools, socket, sys
 from zeroconf import DNSOutgoing, DNSQuestion, const
-out = DNSOutgoing(const._FLAGS_QR_QUERY, multicast=False)
-out.add_question(DNSQuestion("_syncnode._tcp.local.", const._TYPE_PTR, const._CLASS_IN))
+ids = itertools.count(1)  # a question that was just asked is not answered again
 def ask(source, target, wait_s):
+    out = DNSOutgoing(const._FLAGS_QR_QUERY, multicast=False, id_=next(ids))
+    out.add_question(DNSQuestion("_syncnode._tcp.local.", const._TYPE_PTR, const._CLASS_IN))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         asking.bind((source, 0))
         asking.settimeout(wait_s)

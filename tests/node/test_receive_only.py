@@ -1,9 +1,10 @@
 """Tables that are only received at a site: what is written to them there is undone, on record, and
 told to nobody."""
 
+import contextlib
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,7 +19,6 @@ from syncnode.operations import conflicts, status
 from syncnode.operations.guarding import guard
 from syncnode.replica import DatabaseReplica
 from syncnode.settings.link_rules import Said, SiteRules
-from syncnode.store.database import Database
 from syncnode.store.link_words import LinkWords
 
 U = [f"{digit * 8}-0000-4000-8000-000000000000" for digit in "0123456789abcdef"]
@@ -192,7 +192,232 @@ def test_what_is_written_to_a_table_that_is_only_received_is_undone_and_on_recor
     }
     if engines[1] != "sqlite":
         users = {report.lost_user for report in conflicts(site.settings, decided=True)}
-        assert users and None not in users
+        assert users
+        assert None not in users
+
+
+# What becomes of single writes
+
+
+def test_a_row_that_was_inserted_here_stays_as_long_as_rows_refer_to_it(chain: Chain):
+    mid, top = chain.mid, chain.top
+    run(mid, "INSERT INTO concept (uuid, code, note) VALUES (?, 'c9', 'ours')", U[9])
+    run(mid, "INSERT INTO obs (uuid, note, concept) VALUES (?, 'seen', 1)", U[4])
+    mid.replica.seal()
+    mid.check()
+    assert content(mid, "concept") == Counter([(U[9], "c9", "ours", None)])
+    assert mid.held() == [("concept", None)]
+    assert len(undone(mid)) == 3
+    chain.rounds()
+    # It is no row for anybody else; what refers to it waits there, and says so.
+    assert content(top, "concept") == Counter()
+    assert top.parked() == [("obs", "missing parent")]
+    # Whoever may write it is not kept from it by what stands here.
+    run(top, "INSERT INTO concept (uuid, code, note) VALUES (?, 'c0', 'theirs')", U[9])
+    chain.rounds()
+    for site in chain.all:
+        site.check()
+        assert content(site, "concept") == Counter([(U[9], "c0", "theirs", None)])
+        assert content(site, "obs") == Counter([(U[4], "seen", U[9])])
+        assert (site.held(), site.parked()) == ([], [])
+
+
+def test_a_row_that_was_inserted_here_goes_with_the_last_that_refers_to_it(chain: Chain):
+    mid = chain.mid
+    run(mid, "INSERT INTO concept (uuid, code, note) VALUES (?, 'c9', 'ours')", U[9])
+    run(mid, "INSERT INTO obs (uuid, note, concept) VALUES (?, 'seen', 1)", U[4])
+    mid.replica.seal()
+    assert mid.held() == [("concept", None)]
+    run(mid, "DELETE FROM obs")
+    mid.replica.seal()
+    chain.rounds()
+    for site in chain.all:
+        site.check()
+        assert (content(site, "concept"), site.held()) == (Counter(), []), site.name
+
+
+def test_rows_come_back_under_their_local_keys_and_what_a_cascade_took_is_gone(chain: Chain):
+    """The observations are this site's to delete; the concept is not."""
+    fill(chain.top)
+    chain.rounds()
+    mid = chain.mid
+    run(mid, "INSERT INTO obs (uuid, note, concept) SELECT ?, 'seen', max(id) FROM concept", U[4])
+    chain.rounds()
+    rows = run(mid, "SELECT * FROM concept ORDER BY id")
+    run(mid, "DELETE FROM concept")
+    mid.replica.seal()
+    chain.rounds()
+    assert run(mid, "SELECT * FROM concept ORDER BY id") == rows
+    for site in chain.all:
+        site.check()
+        assert content(site, "obs") == Counter()
+        assert content(site, "concept") == content(chain.top, "concept")
+    assert undone(mid) == Counter({("concept", "", None, "only received"): 3})
+
+
+def test_what_is_not_written_back_yet_is_told_to_nobody_and_comes_back_after_a_restart(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch
+):
+    fill(chain.top)
+    chain.rounds()
+    mid, low = chain.mid, chain.low
+    before = content(mid, "concept")
+    with monkeypatch.context() as killed:
+        killed.setattr(DatabaseReplica, "_settle", lambda *_: 1 / 0)
+        run(mid, "UPDATE concept SET note='mine' WHERE uuid=?", U[1])
+        run(mid, "DELETE FROM concept WHERE uuid=?", U[2])
+        run(mid, "INSERT INTO concept (uuid, code) VALUES (?, 'c9')", U[9])
+        with pytest.raises(ZeroDivisionError):
+            mid.replica.seal()
+    assert content(mid, "concept") != before
+    mid.reopen()
+    held = {key: row for key, row in mid.state().items() if key[0] == "concept"}
+    assert held == {key: row for key, row in chain.top.state().items() if key[0] == "concept"}
+    sync(low, mid)
+    for site in (mid, low):
+        assert content(site, "concept") == before
+        site.check()
+    assert sum(undone(mid).values()) == 4
+
+
+def test_a_value_that_arrives_for_a_row_that_was_just_edited_here_is_shown(chain: Chain):
+    fill(chain.top)
+    chain.rounds()
+    run(chain.top, "UPDATE concept SET code='later' WHERE uuid=?", U[1])
+    run(chain.mid, "UPDATE concept SET code='mine', note='mine' WHERE uuid=?", U[1])
+    sync(chain.mid, chain.top)
+    chain.mid.check()
+    assert content(chain.mid, "concept") == content(chain.top, "concept")
+    assert undone(chain.mid) == Counter(
+        {("concept", "code", "c1", "mine"): 1, ("concept", "note", "n1", "mine"): 1}
+    )
+
+
+def test_the_record_says_why_and_the_value_cannot_be_taken_here(chain: Chain):
+    fill(chain.top)
+    chain.rounds()
+    mid = chain.mid
+    run(mid, "UPDATE concept SET note='mine' WHERE uuid=?", U[1])
+    chain.rounds()
+    (report,) = conflicts(mid.settings)
+    assert (report.kept, report.kept_by, report.lost, report.lost_by) == (
+        *("n1", "top"),
+        *("mine", "mid"),
+    )
+    assert "only received" in report.done
+    mid.replica.flush()
+    said = status(mid.settings)
+    assert (said.conflicts, said.pending, said.parked) == (1, 0, 0)
+    assert [note for note in said.notes if "taken back" in note]
+    with mid.replica.database.read() as tx:
+        ((conflict, _),) = mid.replica._load(tx).conflicts()
+    with pytest.raises(NotTaken, match=r"concept is only received here.*a site that may"):
+        mid.replica.take(conflict, force=True, and_then=lambda _: None)
+    # Decided, once somebody who may write it has written it again.
+    run(chain.top, "UPDATE concept SET note='agreed' WHERE uuid=?", U[1])
+    chain.rounds()
+    assert conflicts(mid.settings) == []
+
+
+# Rules that change
+
+
+def test_what_was_written_before_a_table_was_only_received_stays_and_is_named(tmp_path: Path):
+    chain = Chain(tmp_path, rules=FREE)
+    top, mid = chain.top, chain.mid
+    fill(top)
+    chain.rounds()
+    run(mid, "UPDATE concept SET note='sealed' WHERE uuid=?", U[1])
+    mid.replica.seal()
+    run(mid, "UPDATE concept SET note='not sealed yet' WHERE uuid=?", U[2])
+    assert rule(mid, RECEIVED) == ONLY
+    assert rule(mid, RECEIVED) == ()
+    run(mid, "UPDATE concept SET note='too late' WHERE uuid=?", U[3])
+    for _ in range(3):
+        sync(mid, top)
+    mid.check()
+    notes = {uuid: note for uuid, _, note, _ in content(mid, "concept")}
+    assert notes == {U[1]: "sealed", U[2]: "not sealed yet", U[3]: "n3"}
+    said = [note for note in status(mid.settings).notes if "2 rows of it stand" in note]
+    (note,) = said
+    assert note.startswith("concept is only received here")
+    for number in (1, 2):
+        run(top, "UPDATE concept SET note=? WHERE uuid=?", f"again {number}", U[number])
+    sync(mid, top)
+    assert content(mid, "concept") == content(top, "concept")
+    assert not [note for note in status(mid.settings).notes if "it stand" in note]
+    chain.close()
+
+
+def test_a_table_that_may_be_written_again_keeps_what_is_written(chain: Chain):
+    mid, top = chain.mid, chain.top
+    fill(top)
+    chain.rounds()
+    run(mid, "UPDATE concept SET note='too early' WHERE uuid=?", U[1])
+    assert rule(mid, FREE) == ONLY
+    run(mid, "UPDATE concept SET note='kept' WHERE uuid=?", U[2])
+    sync(mid, top)
+    sync(mid, top)
+    for site in (mid, top):
+        site.check()
+        notes = {uuid: note for uuid, _, note, _ in content(site, "concept")}
+        assert notes == {U[1]: "n1", U[2]: "kept", U[3]: "n3"}
+    assert "_former" not in str(mid.look("SELECT name FROM sqlite_master WHERE type='trigger'"))
+    assert sum(undone(mid).values()) == 1
+
+
+def test_a_peers_word_makes_a_table_only_received_and_what_children_get_does_not_count(
+    tmp_path: Path,
+):
+    chain = Chain(tmp_path, rules=FREE)
+    top, mid = chain.top, chain.mid
+    fill(top)
+    chain.rounds()
+    # The parent does not take the table from its children.
+    words = SiteRules(pairs={"mid": (Said(words={"concept": "send"}),)})
+    top.replica.words = LinkWords(words)
+    sync(mid, top)
+    mid.replica.flush()
+    assert guard(mid.replica) == ("concept",)
+    assert guard(chain.low.replica) == ()
+    run(mid, "UPDATE concept SET note='mine' WHERE uuid=?", U[1])
+    chain.rounds()
+    assert content(mid, "concept") == content(top, "concept")
+    # A second parent takes it: then it leaves, and is no more undone.
+    link(chain.low, mid)
+    assert guard(mid.replica) == ("concept",)
+    run(mid, "UPDATE concept SET note='theirs' WHERE uuid=?", U[1])
+    mid.replica.seal()
+    assert content(mid, "concept") != content(top, "concept")
+    chain.close()
+
+
+def test_a_table_of_another_site_that_takes_it_from_nobody_is_free(tmp_path: Path):
+    """ "none" is no receiving: what is written to the table stays at the site."""
+    nothing = SiteRules(levels=(Said(words=dict.fromkeys(ONLY, "none")),))
+    chain = Chain(tmp_path, rules=nothing)
+    run(chain.mid, "INSERT INTO setting VALUES ('own', 'value')")
+    chain.rounds()
+    assert content(chain.mid, "setting") == Counter([("own", "value")])
+    chain.close()
+
+
+def test_a_column_that_comes_later_is_undone_like_others(chain: Chain):
+    from syncnode.operations.following import follow
+
+    fill(chain.top)
+    chain.rounds()
+    for site in chain.all:
+        site.sql("ALTER TABLE setting ADD COLUMN unit VARCHAR(20)")
+        assert follow(site.replica, site.settings)
+    run(chain.top, "UPDATE setting SET unit='kg' WHERE name='s1'")
+    chain.rounds()
+    run(chain.mid, "UPDATE setting SET unit='g'")
+    chain.mid.replica.seal()
+    chain.mid.check()
+    rows = "SELECT name, unit FROM setting ORDER BY name"
+    assert run(chain.mid, rows) == run(chain.top, rows)
+    assert sum(undone(chain.mid).values()) == 3
 
 
 # Random stories
@@ -207,10 +432,8 @@ class Desk:
     def write(self) -> None:
         """One statement; what the engine refuses does not happen."""
         what = self.random.choice(self.KINDS)
-        try:
+        with contextlib.suppress(sqlite3.IntegrityError):
             what(self)
-        except sqlite3.IntegrityError:
-            pass
 
     def _word(self) -> str:
         return f"w{next(self.words)}"
@@ -322,7 +545,7 @@ def expected_losses(table: str, before: Lines, after: Lines) -> Counter[tuple[st
     for key, row in after.items():
         old = before.get(key) or there.pop(row[name], None)
         for column, value in row.items():
-            if old is None and value is not None or old is not None and old[column] != value:
+            if value is not None if old is None else old[column] != value:
                 found[table, column, value] += 1
     found[table, "", "only received"] += len(there)
     return +found
@@ -380,7 +603,7 @@ class Story:
             losses += expected_losses(name, rows, lines(site, name, rows))
         losses += tag_losses(stood["tag"], content(site, "tag"))
         self.losses[site.name] = losses
-        how = self.random.randrange(4)
+        how = self.random.randrange(4) if self.kills else 0
         with self.monkeypatch.context() as patched:
             if self.in_parts:
                 patched.setattr("syncnode.capture.seal.LINES_PER_STEP", self.in_parts)
@@ -403,7 +626,7 @@ class Story:
         site.reopen()
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(6))
 def test_random_writes_are_undone_and_each_is_on_record_once(
     tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
 ):
@@ -411,12 +634,12 @@ def test_random_writes_are_undone_and_each_is_on_record_once(
     chain = story.chain
     fill(chain.top)
     chain.rounds()
-    for _ in range(40):
+    for _ in range(30):
         story.step()
     chain.rounds()
     for site in chain.all:
         site.check()
-        assert not site.parked() and not site.held() and not site.altered(), site.name
+        assert (site.parked(), site.held(), site.altered()) == ([], [], []), site.name
         assert {t: content(site, t) for t in ONLY} == {t: content(chain.top, t) for t in ONLY}
     for site in (chain.mid, chain.low):
         found: Counter[tuple[str, str, Any]] = Counter()

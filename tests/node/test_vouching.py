@@ -25,7 +25,7 @@ from syncnode.links.vouched import (
 )
 from syncnode.operations.forgetting import forget
 from syncnode.operations.membership import answer_join, invite, join_by
-from syncnode.operations.vouching import meet, revoke, words_to
+from syncnode.operations.vouching import meet, revoke, take_certificate, words_to
 from syncproto.certificates import (
     LINKS_MAX,
     Chain,
@@ -43,6 +43,7 @@ from syncproto.errors import (
 )
 from syncproto.frames import dumped, loaded
 from syncproto.identity import site_text
+from syncproto.joining import JoinAnswer
 from syncproto.limits import LIMITS
 from syncproto.meeting import (
     MEETING_BYTES_MAX,
@@ -198,6 +199,33 @@ def test_another_root_with_the_same_short_id_is_another_network(family, member, 
     body = stranger.says(network=top.network, to=top.key.site, chain=chain)
     with pytest.raises(UnexpectedMessageError, match="another network"):
         top.hears(body)
+
+
+def test_a_revocation_by_a_root_with_the_same_short_id_does_not_count(family, member, monkeypatch):
+    top, stranger = family[0], member("lusaka")
+    ids = {stranger.key.public: top.network, top.key.public: top.network}
+    monkeypatch.setattr("syncnode.identity.vouching.network_of", ids.get)
+    by = Chain(stranger.key.public)
+    word = revocation(stranger.key, by, network=top.network, site=new_key().site)
+    with pytest.raises(UnexpectedMessageError, match="of another network"):
+        check_revocation(word, network=top.network, root=top.key.public)
+    assert check_revocation(word, network=top.network, root=stranger.key.public)
+
+
+def test_a_root_is_one_of_its_own_network_alone(family, member):
+    top, stranger = family[0], member("lusaka")
+    check_chain(Chain(top.key.public), network=top.network, site=top.key.site)
+    with pytest.raises(UnexpectedMessageError, match="of another network"):
+        check_chain(Chain(stranger.key.public), network=top.network, site=stranger.key.site)
+
+
+def test_a_certificate_that_is_not_by_the_inviter_is_not_taken(family):
+    top, middle, below = family
+    answer = JoinAnswer("kigali", "", "parent", top.key.public, chain=encode_chain(below.chain()))
+    with below.database.write() as tx:
+        with pytest.raises(UnexpectedMessageError, match="not by the inviter"):
+            take_certificate(tx, below.key, answer)
+        take_certificate(tx, below.key, replace(answer, public_key=middle.key.public))
 
 
 def test_words_to_one_site_are_not_for_another(family):

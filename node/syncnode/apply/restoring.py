@@ -5,13 +5,13 @@ brought to what they were as rows that arrive are: locked first, sealed once mor
 only where nothing refers to a row. What cannot be written is parked, as anything else.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from syncnode.apply.writing import Wanted
 from syncnode.store.database import Transaction
 from syncnode.store.hidden import SHOWN, HiddenRow
 from syncnode.store.table import Table
-from syncnode.store.undone import DUE, UNDONE, undone_lines
+from syncnode.store.undone import DUE, UNDONE, bare_of, undone_lines
 from syncproto.clock import stamped_after
 from syncproto.identity import RowKey
 from syncproto.row import EMPTY, Delete, Row, Stamp
@@ -30,11 +30,26 @@ def restore(settler: "Settler") -> None:
     for table in settler._order:
         keys = waiting.get(table.number, [])
         if keys:
-            settler._carry_out(table, list(settler._ours(table, keys).values()))
+            rows = list(settler._ours(table, keys).values())
+            _write_bare(settler, table, rows)
+            settler._carry_out(table, rows)
             settler._vacated.add(table.number)
         if table.plan.key_kind == "none":
             _take_out_lines(settler, table)
     settler._sidecar.set(DUE, "")
+
+
+def _write_bare(settler: "Settler", table: Table, rows: list[Wanted]) -> None:
+    """Columns that came later, and of which the row has no cells, are as they were, too."""
+    for one in rows:
+        bare = bare_of(settler._sidecar, one.hidden.detail if one.hidden is not None else None)
+        values: dict[str, Any] = {}
+        if one.shown is None or not bare.cells:
+            continue
+        if settler._local_values(table, bare, bare.cells, values) is None:
+            settler._write_to(table.number)
+            line = (*values.values(), *one.shown.pk)
+            settler._tx.execute(table.update_sql(tuple(values)), line)
 
 
 def _take_out_lines(settler: "Settler", table: Table) -> None:

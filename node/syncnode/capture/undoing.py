@@ -25,6 +25,7 @@ from syncnode.store.table import Clock, Key, StoredRow, Table
 from syncnode.store.undone import (
     DUE,
     UNDONE,
+    bare_text,
     undone_delete,
     undone_edit,
     undone_insert,
@@ -123,7 +124,7 @@ class Undoing:
         if any(self.table.place[name] in self.table.key_places for name in values):
             # Its name does not lead to it: it is found by the clock.
             self._place(stored, clock.key, state, (clock.stamp, clock.key))
-        self._put(clock.key, ALTERED, state, local=None)
+        self._put(clock.key, ALTERED, state, local=None, bare=self._bare(state, values, before))
 
     def _deleted(self, pk: Key, clock: Clock, touched: "Touched") -> None:
         known = self._known(clock.key)
@@ -151,7 +152,7 @@ class Undoing:
         state = known.row if known is not None else self._row(clock, image)
         if values := self._different(stored.values, image):
             self._lose(key, state, values, before.ms)
-            self._put(key, ALTERED, state, local=None)
+            self._put(key, ALTERED, state, local=None, bare=self._bare(state, values, image))
 
     def _inserted(self, stored: StoredRow, key: RowKey, touched: "Touched") -> None:
         state, shown = self._state(key), self.table.shown(stored)
@@ -232,8 +233,25 @@ class Undoing:
             if cell is None or not same_value(cell.value, value):
                 self.conflicts.append(undone_edit(self.table.name, key, name, state, stamp, value))
 
-    def _put(self, key: RowKey, place: str, state: Row, *, local: int | None) -> None:
-        hidden = HiddenRow(place, state, 0, UNDONE, f"{self.table.name} {DETAIL}", local=local)
+    def _bare(self, state: Row, names: Iterable[str], before: Sequence[Any]) -> dict[str, Value]:
+        """What stood in columns that came after the row was written: its state has no cell there,
+        for nobody had written one."""
+        was = dict(zip(self.table.columns, self.table.values_of(before), strict=True))
+        return {name: was[name] for name in names if name not in state.cells}
+
+    def _put(
+        self,
+        key: RowKey,
+        place: str,
+        state: Row,
+        *,
+        local: int | None,
+        bare: Mapping[str, Value] | None = None,
+    ) -> None:
+        detail = f"{self.table.name} {DETAIL}"
+        if bare:
+            detail = bare_text(self.sealer._sidecar, bare)
+        hidden = HiddenRow(place, state, 0, UNDONE, detail, local=local)
         self.sealer.put_hidden(self.table, key, hidden, state)
         self.sealer._sidecar.set(DUE, "1")
 

@@ -1,4 +1,4 @@
-"""`invite`, `join`, `forget`, `revoke`: a site enters a network by a one-time token, and is let go."""
+"""`invite`, `join`, `forget`, `revoke`: a site enters a network by a token, and is let go."""
 
 import argparse
 import sys
@@ -54,7 +54,9 @@ def add_commands(commands: Commands) -> None:
     revoke = add_command(
         commands, "revoke", help="end the membership of a site, such as a stolen one, for good"
     )
-    revoke.add_argument("name", metavar="NAME", help="its name, as `syncnode peers` shows it, or id")
+    revoke.add_argument(
+        "name", metavar="NAME", help="its name, as `syncnode peers` shows it, or id"
+    )
     revoke.set_defaults(run=_revoke)
 
 

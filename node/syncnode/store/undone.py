@@ -5,13 +5,13 @@ the later one, for its author had seen the other. Of a row that was inserted her
 are one stamp, for nothing else stood there.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from syncproto.codec import decode_row
+from syncproto.codec import decode_row, encode_row
 from syncproto.identity import RowKey
 from syncproto.merge import Conflict
-from syncproto.row import Row, Stamp, Value
+from syncproto.row import EMPTY, Cell, Row, Stamp, Value
 
 if TYPE_CHECKING:
     from syncnode.store.sidecar import Sidecar
@@ -21,6 +21,7 @@ UNDONE = "undone"
 here is taken back."""
 DUE = "undone"
 """The setting that says: there are such rows."""
+BARE = "was: "
 DELETED_HERE = "only received"
 """What lost, where the row was deleted here."""
 
@@ -53,6 +54,20 @@ def is_undone(conflict: Conflict) -> bool:
     if conflict.deleted:
         return conflict.winner == conflict.loser
     return conflict.loser >= conflict.winner
+
+
+def bare_text(book: "Sidecar", values: Mapping[str, Value]) -> str:
+    """Values of columns for which a row has no cells, as the detail of a row that is undone."""
+    stamp = Stamp(1, book.origin, 1)  # never looked at
+    row = Row({name: Cell(stamp, value) for name, value in values.items()})
+    return BARE + encode_row(row, book.number).hex()
+
+
+def bare_of(book: "Sidecar", detail: str | None) -> Row:
+    """As `bare_text` wrote them; an empty row where there are none."""
+    if detail is None or not detail.startswith(BARE):
+        return EMPTY
+    return decode_row(bytes.fromhex(detail.removeprefix(BARE)), book.origin_of)
 
 
 def undone_lines(book: "Sidecar", number: int) -> Iterator[tuple[RowKey, Row]]:
