@@ -1,4 +1,4 @@
-"""A link of the test's own: TCP from a port of ours to a port of a site, as thin and as bad as asked.
+"""A link of the test's own: TCP from a port of ours to a port of a site, as bad as asked.
 
 What crosses is counted. Each direction is a `Line` with a rate and a delay, shared by all
 connections, as a modem's line is; a byte waits its turn on the line, then for the delay. Nothing
@@ -17,6 +17,7 @@ PIECE_BYTES = 256 * 1024
 PIECE_S = 0.1  # of a line with a rate: fine enough to cut anywhere, coarse enough to cost nothing
 BUFFER_BYTES = 4096  # of a socket, before a line with a rate: the kernel doubles it
 IN_FLIGHT_MAX = 10_000
+JOIN_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ class Relay:
         self._ended = threading.Event()
         self._lock = threading.Lock()
         self._open: set[_Pair] = set()
+        self._threads: set[threading.Thread] = set()
 
     @property
     def bytes(self) -> int:
@@ -88,7 +90,14 @@ class Relay:
         self._ended.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self.cut()
+        with self._lock:
+            pairs = list(self._open)
+        for pair in pairs:
+            pair.end()
+            if pair.half_open:
+                self._drop(pair)
+        for thread in list(self._threads):
+            thread.join(JOIN_S)
 
     # What befalls it
 
@@ -163,9 +172,11 @@ class Relay:
             self.connections += 1
             self._open.add(pair)
         for lane, source, target in ((self._up, caller, callee), (self._down, callee, caller)):
-            threading.Thread(
+            thread = threading.Thread(
                 target=self._pass, args=(lane, pair, source, target), daemon=True
-            ).start()
+            )
+            self._threads.add(thread)
+            thread.start()
 
     def _shape(self, end: socket.socket) -> None:
         if self._up.line.bytes_a_s is not None or self._down.line.bytes_a_s is not None:
@@ -194,11 +205,16 @@ class Relay:
                     self._cut_after = None
                     self.cut()
         late.put((time.monotonic() + lane.line.delay_s, b""))
+        late.join()
         if not pair.half_open:
-            late.join()
             pair.end()
-            with self._lock:
-                self._open.discard(pair)
+        if pair.lane_ends() and not pair.half_open:
+            self._drop(pair)
+
+    def _drop(self, pair: "_Pair") -> None:
+        pair.close()
+        with self._lock:
+            self._open.discard(pair)
 
     def _before_the_cut(self, piece: bytes) -> bytes:
         if self._cut_after is None:
@@ -240,6 +256,18 @@ class _Pair:
     def __init__(self, caller: socket.socket, callee: socket.socket) -> None:
         self._caller, self._callee = caller, callee
         self.ended = self.half_open = False
+        self._lanes = 2
+        self._lock = threading.Lock()
+
+    def lane_ends(self) -> bool:
+        """Whether it was the last."""
+        with self._lock:
+            self._lanes -= 1
+            return not self._lanes
+
+    def close(self) -> None:
+        for one in (self._caller, self._callee):
+            one.close()
 
     def end(self) -> None:
         self.ended = True

@@ -178,6 +178,8 @@ class Gateway:
     def _begun(self, proof: Proof, scope: dict[str, Any]) -> Request:
         """The request with what has come of its body on earlier connections."""
         request = Request()
+        if scope["path"] == REST_PATH:
+            return request
         said = [value for name, value in scope["headers"] if name == FROM_HEADER]
         if said:
             known = self._unfinished.find(proof.site, proof.signature)
