@@ -14,12 +14,8 @@ from io import BytesIO
 from fleet import COLUMNS, TABLES, Faults, Fleet, row_key
 
 from syncproto.bundle import (
-    Acquaintance,
     Head,
-    Letter,
     PartReader,
-    decode_letter,
-    encode_letter,
     missing,
     opening,
     sealed_section,
@@ -44,6 +40,7 @@ from syncproto.directions import EVERY_WAY, admitted
 from syncproto.errors import PeerError, UnexpectedMessageError
 from syncproto.frontier import Frontier
 from syncproto.identity import Origin, SiteId
+from syncproto.letter import Acquaintance, Letter, decode_letter, encode_letter
 from syncproto.messages import Turn
 from syncproto.session import Finish, restored
 from syncsim.history import Writes

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from sites import Site
 
 from syncnode.comparing.answers import Answers
-from syncnode.identity.credentials import decode_token, load_key, site_id_of_key
-from syncnode.operations.membership import heard_join, invite, join_answer, join_by
+from syncnode.identity.credentials import decode_token, load_key
+from syncnode.operations.membership import heard_join, invite, join_answer, join_by, kept_back
 from syncnode.reports import JoinReport
 from syncproto.joining import COMPARE, JoinRequest, encode_answer
 
@@ -58,8 +58,8 @@ class Inviting:
         self.before(request)
         if request.kind == COMPARE:
             site.replica.seal()
-            asker = site_id_of_key(request.public_key)
-            finding = self.answers.answer(request.question, asker)
+            unsent = kept_back(site.replica, request, role)
+            finding = self.answers.answer(request.question, unsent)
         self.asked.append((request, len(request.question), len(finding)))
         return encode_answer(join_answer(site.settings, key, role, finding))
 

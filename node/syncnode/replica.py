@@ -48,7 +48,7 @@ from syncnode.store.bundles import (
 from syncnode.store.database import Database, Transaction
 from syncnode.store.dismissals import OPEN
 from syncnode.store.hidden import HELD, PARKED, STATE_HERE, HiddenRows
-from syncnode.store.keeping import begin, lacking
+from syncnode.store.keeping import begin, lacking, rewrite_kept
 from syncnode.store.link_words import LinkWords, directions_text, note_unwanted
 from syncnode.store.reading import Reader
 from syncnode.store.references import Referrers, inbound_keys
@@ -861,7 +861,11 @@ class DatabaseReplica:
                 continue
             if any(s.origin == old and s.seq > common_seq for s in row.stamps()):
                 again = redotted(row, old, common_seq, dot)
-                # Of tables that are not here this incarnation has written nothing.
+                if number not in self.tables:  # a manifest of files
+                    name = next(name for name, kept in book.kept.items() if kept == number)
+                    states = ({key: row}, {key: again})
+                    rewrite_kept(book, hidden, name, *states, wall_ms=wall_ms)
+                    continue
                 sealer.put_hidden(self.tables[number], key, replace(here, row=again), row)
         m = book.tx.mark
         book.lsn += 1

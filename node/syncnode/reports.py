@@ -426,6 +426,9 @@ class RowDifference:
     row_name: str = ""
 
 
+RULES = "rules"
+
+
 @dataclass(frozen=True, slots=True)
 class TableComparison:
     """One table at two sites.
@@ -438,7 +441,8 @@ class TableComparison:
             parked or kept aside. What is replicated of them was compared.
         rough: There are too many differences to look at each: of the rest the numbers are such
             as the numbers of rows give.
-        unknown_to: "here" or "there" if the table is replicated at one side only.
+        unknown_to: "here" or "there" if the table is replicated at one side only; `RULES` if it
+            does not cross the link both ways.
         missing_here, missing_there: Columns that one side has dropped; they were not compared.
         namings: What rows are named by here and there, if that is not the same: nothing can be
             compared then.

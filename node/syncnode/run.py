@@ -17,7 +17,7 @@ import trio
 
 from syncnode.comparing.answers import Answers
 from syncnode.hooks.telling import HookRunner
-from syncnode.identity.credentials import BOOT_NONCE_BYTES, SiteKey, load_key, site_id_of_key
+from syncnode.identity.credentials import BOOT_NONCE_BYTES, SiteKey, load_key
 from syncnode.identity.renewals import Herald
 from syncnode.links.client import PeerClient
 from syncnode.links.connection import DEFAULT_LIMITS
@@ -378,7 +378,8 @@ class Node:
 
     async def _answer(self, site: SiteId, body: bytes) -> bytes:
         if is_question(body):
-            return await self._compare(site, body)
+            stays = await self._parts.in_database(lambda: self._parts.replica.stays_back(site))
+            return await self._compare(body, stays.unsent)
         self._gossip.answered(site)
         answer = await self._parts.repeating.answer(
             site, body, lambda turn: self._parts.exchanger.answer(site, turn)
@@ -387,16 +388,16 @@ class Node:
             raise UnexpectedMessageError("this site is not known here any more")
         return answer
 
-    async def _compare(self, site: SiteId, body: bytes) -> bytes:
+    async def _compare(self, body: bytes, unsent: frozenset[str]) -> bytes:
         """Beside the exchanges, since it only reads, and for long."""
         parts = self._parts
         await parts.in_database(parts.replica.seal)
         return await self.ports.run_blocking(
-            lambda: self._answers.answer(body, site), limiter=self._comparing
+            lambda: self._answers.answer(body, unsent), limiter=self._comparing
         )
 
     async def _join(self, body: bytes) -> bytes:
-        from syncnode.operations.membership import heard_join, join_answer
+        from syncnode.operations.membership import heard_join, join_answer, kept_back
         from syncnode.operations.vouching import issued
 
         parts, finding, chain = self._parts, b"", b""
@@ -406,7 +407,7 @@ class Node:
             )
         )
         if request.kind == COMPARE:
-            finding = await self._compare(site_id_of_key(request.public_key), request.question)
+            finding = await self._compare(request.question, kept_back(parts.replica, request, role))
         else:
             await self._follow_members()
             chain = await parts.in_database(lambda: issued(parts.replica.database, request))

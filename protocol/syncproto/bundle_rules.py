@@ -8,12 +8,12 @@ the frontier is ever served, and the order in which bundles arrive does not matt
 import enum
 from collections.abc import Mapping, Sequence
 
-from syncproto.bundle import Letter
 from syncproto.delta import Chunk
 from syncproto.directions import Directions
 from syncproto.errors import MalformedMessageError, UnexpectedMessageError
 from syncproto.frontier import NOTHING, Entry, Frontier, VersionVector
 from syncproto.identity import Origin, SiteId
+from syncproto.letter import Letter
 from syncproto.replica import Standing
 
 Span = tuple[int, int]  # the lsn range of a part: (after, upto]

@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -138,6 +139,10 @@ class Store:
         """What it takes on the disk, nothing compacted."""
         raise NotImplementedError
 
+    def another(self) -> Any:
+        """A second connection of the application."""
+        raise NotImplementedError
+
     def _insert(self, table: str) -> str:
         columns = COLUMNS[table]
         marks = ", ".join([self.mark] * len(columns))
@@ -160,6 +165,9 @@ class SqliteStore(Store):
         super().__init__(f"sqlite:///{path}", connection, "?")
         self._path = path
 
+    def another(self) -> Any:
+        return sqlite3.connect(self._path, isolation_level=None, timeout=60)
+
     def bytes(self) -> int:
         self.look("PRAGMA wal_checkpoint(TRUNCATE)")
         return self._path.stat().st_size
@@ -169,6 +177,10 @@ class MariadbStore(Store):
     def __init__(self, server: MariaDB, name: str) -> None:
         super().__init__(server.create_database(name), server.connect(name, autocommit=True), "%s")
         self._folder = server.folder / "rows" / name
+        self._connect = partial(server.connect, name, autocommit=True)
+
+    def another(self) -> Any:
+        return self._connect()
 
     def bytes(self) -> int:
         return sum(path.stat().st_size for path in self._folder.glob("*.ibd"))
@@ -177,6 +189,10 @@ class MariadbStore(Store):
 class PostgresqlStore(Store):
     def __init__(self, server: PostgreSQL, name: str) -> None:
         super().__init__(server.create_database(name), server.connect(name), "%s")
+        self._connect = partial(server.connect, name)
+
+    def another(self) -> Any:
+        return self._connect()
 
     def bytes(self) -> int:
         return int(self.look("SELECT pg_database_size(current_database())")[0][0])

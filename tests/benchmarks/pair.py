@@ -39,6 +39,10 @@ class Site:
         return run([*PROGRAM, *words, "--config", str(self.config)], may_fail=may_fail)
 
     @property
+    def running(self) -> bool:
+        return self._serve is not None
+
+    @property
     def pid(self) -> int:
         assert self._serve is not None, "it serves"
         return self._serve.pid
@@ -79,7 +83,7 @@ class Site:
         return memory_mib(self.pid, "VmHWM")
 
     def stop(self) -> None:
-        if self._serve is None:
+        if self._serve is None or self._serve.poll() is not None:
             return
         self.thaw()
         self._serve.terminate()
@@ -146,11 +150,13 @@ def _site(engine: Engine, folder: Path, name: str, port: int | None) -> Site:
     return beside(engine.create(name), folder, name, port)
 
 
-def beside(store: Store, folder: Path, name: str, port: int | None) -> Site:
+def beside(
+    store: Store, folder: Path, name: str, port: int | None, *, named: str | None = None
+) -> Site:
     """A new site beside this database; it listens if it has a port."""
     site = Site(store, folder / name / "syncnode.toml", port)
     listen = [] if port is None else ["--listen", f"127.0.0.1:{port}"]
-    site.command("init", "--database", store.url, "--name", name[0], *listen)
+    site.command("init", "--database", store.url, "--name", named or name[0], *listen)
     return site
 
 

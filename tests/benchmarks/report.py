@@ -14,12 +14,12 @@ from benchmarks.workloads import IDLE_S, WORKLOADS, Line, Sizes, Table
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    usual = [name for name in WORKLOADS if name not in ("W2L", "S1", "S2", "S3")]
+    usual = [name for name in WORKLOADS if name != "W2L" and name[0] not in "SL"]
     parser.add_argument(
         "--only",
         metavar="W1,W2,...",
         default=",".join(usual),
-        help=f"of {', '.join(WORKLOADS)} (default: all but W2L and S1 to S3, which take minutes)",
+        help=f"of {', '.join(WORKLOADS)} (default: W and the commands; the others take minutes)",
     )
     parser.add_argument("--engine", choices=ENGINES, default="sqlite")
     parser.add_argument("--rows", type=int, default=100_000, help="of W1; the others follow")

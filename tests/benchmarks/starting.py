@@ -1,8 +1,9 @@
 """S1 to S3: what it costs to begin, on databases that hold rows already."""
 
+import threading
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from benchmarks.rows import OBS, PERSON, STAFF, Row
 if TYPE_CHECKING:
     from benchmarks.workloads import Sizes, Table
 
+READ_GAP_S = 0.02
+STRIDE = 7_919  # a prime, so that reads go all over the table
 CHANGED = 0.01  # of the rows differ between two populated sites
 
 
@@ -26,12 +29,39 @@ def install(engine: Engine, folder: Path, sizes: "Sizes", table: "Table") -> Non
     flush_disks()
     server_s = engine.server_s()
     site = Site(store, folder / "s1" / "syncnode.toml", None)
-    spent = site.command("init", "--database", store.url, "--name", "s")
+    with _reading(store, len(findings)) as longest_s:
+        spent = site.command("init", "--database", store.url, "--name", "s")
     server_s = engine.server_s() - server_s
     table.put("S1", "init, wall", spent.wall_s, "s", 30 * sizes.rows / 1e6)
     table.put("S1", "init, CPU of init and the server", spent.cpu_s + server_s, "s")
     table.put("S1", "init, peak memory", spent.peak_mib, "MiB")
+    table.put("S1", "longest read beside it", max(longest_s) * 1000, "ms")
     store.close()
+
+
+@contextmanager
+def _reading(store: Store, count: int) -> Iterator[list[float]]:
+    """The application reads rows of the larger table all the while; how long each read took."""
+    took_s: list[float] = []
+    ended = threading.Event()
+
+    def read() -> None:
+        connection = store.another()
+        cursor = connection.cursor()
+        while not took_s or not ended.wait(READ_GAP_S):
+            began_s = time.perf_counter()
+            cursor.execute(f"SELECT uuid FROM obs WHERE id={len(took_s) * STRIDE % count + 1}")
+            assert cursor.fetchall(), "a row of that id is there"
+            took_s.append(time.perf_counter() - began_s)
+        connection.close()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        yield took_s
+    finally:
+        ended.set()
+        reader.join()
 
 
 def first_load(engine: Engine, folder: Path, sizes: "Sizes", table: "Table") -> None:

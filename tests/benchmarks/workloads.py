@@ -13,6 +13,7 @@ from benchmarks.engines import Engine, Meter, Store, flush_disks
 from benchmarks.pair import PROGRAM, Pair, Site, pair
 from benchmarks.processes import Spent, cpu_s, memory_mib, reset_peak, run
 from benchmarks.rows import Edit, Row
+from benchmarks.spread import hops, hub
 from benchmarks.starting import first_load, install, join_populated
 from benchmarks.thin import cut_often, day, nothing_new, records
 
@@ -316,9 +317,9 @@ def trickle(engine: Engine, folder: Path, sizes: Sizes, table: Table) -> None:
             first += 1_000_000
             people = rows.persons(sizes.trickle, first=first)
             before = {site.pid: cpu_s(site.pid) for site in (source, target)}
-            delays_ms = _delays_ms(source.store, target.store, people)
+            found_ms = delays_ms(source.store, target.store, people)
             spent_s = sum(cpu_s(pid) - was for pid, was in before.items())
-            cuts = statistics.quantiles(delays_ms, n=100, method="inclusive")
+            cuts = statistics.quantiles(found_ms, n=100, method="inclusive")
             table.put("W4", f"{label}, p50", cuts[49], "ms", 20)
             table.put("W4", f"{label}, p99", cuts[98], "ms")
             table.put("W4", f"{label}, CPU a row", spent_s * 1000 / len(people), "ms")
@@ -335,16 +336,19 @@ def trickle(engine: Engine, folder: Path, sizes: Sizes, table: Table) -> None:
             table.put("idle", "database server, CPU", share, "%")
 
 
-def _delays_ms(source: Store, target: Store, people: Sequence[Row]) -> list[float]:
+def delays_ms(
+    source: Store, target: Store, people: Sequence[Row], *, gap_s: float = TRICKLE_GAP_S
+) -> list[float]:
+    """From each row's commit until the other database shows it."""
     sql = f"SELECT 1 FROM person WHERE uuid={target.mark}"
     waiting: dict[str, float] = {}
-    delays_ms: list[float] = []
+    delays: list[float] = []
 
     def look_until(end_s: float, *, all_seen_ends: bool) -> None:
         while (now_s := time.perf_counter()) < end_s:
             for person, written_s in list(waiting.items()):
                 if target.look(sql, person):
-                    delays_ms.append((time.perf_counter() - written_s) * 1000)
+                    delays.append((time.perf_counter() - written_s) * 1000)
                     del waiting[person]
             if all_seen_ends and not waiting:
                 return
@@ -354,11 +358,11 @@ def _delays_ms(source: Store, target: Store, people: Sequence[Row]) -> list[floa
     for person in people:
         source.add(person)
         waiting[person[1]] = time.perf_counter()
-        due_s += TRICKLE_GAP_S
+        due_s += gap_s
         look_until(due_s, all_seen_ends=False)
     look_until(time.perf_counter() + TRICKLE_S_MAX, all_seen_ends=True)
     assert not waiting, f"{len(waiting)} rows never arrived"
-    return delays_ms
+    return delays
 
 
 # W5
@@ -431,4 +435,6 @@ WORKLOADS: dict[str, Workload] = {
     "L2": records,
     "L3": day,
     "L4": cut_often,
+    "L5": hops,
+    "L6": hub,
 }

@@ -664,7 +664,7 @@ MUTANTS = (
     Mutant(
         "verify: what was not exchanged yet is a difference",
         "node/syncnode/operations/comparing.py",
-        "return any(not there.covers(stamp) for stamp in one.here.stamps()) or any(",
+        "return any(not there.covers(stamp) for stamp in leaving) or any(",
         "return any(False for stamp in one.here.stamps()) and any(",
         "tests/node/test_verifying.py::"
         "test_what_was_not_exchanged_yet_is_on_the_way_and_not_different",
@@ -927,7 +927,7 @@ MUTANTS = (
         "that",
     ),
     Mutant(
-        "bundles: tables that are not received are claimed", "node/syncnode/operations/importing.py",
+        "bundles: what is not received is claimed", "node/syncnode/operations/importing.py",
         "scopes = (letter.base.scopes & held.scopes) - ways.unreceived",
         "scopes = letter.base.scopes & held.scopes",
         "tests/node/test_bundle_members.py::test_what_a_reader_does_not_receive_is_neither_shown_"
@@ -941,7 +941,8 @@ MUTANTS = (
     Mutant(
         "received only: a later image counts", NODE_SEAL,
         "undoing.undo({pk: one for pk, one in rows.items() if pk not in seen})",
-        "undoing.undo(rows)", received("random_writes_are_undone_and_each_is_on_record_once"),
+        "undoing.undo(rows)",
+        received("the_first_image_of_a_journal_counts_however_it_is_cut"),
     ),
     Mutant(
         "received only: rows without a key stand", NODE_SEAL,
@@ -961,7 +962,7 @@ MUTANTS = (
     Mutant(
         "received only: rows that refer to each other are read before they have names", UNDOING,
         "here = self._here(rows)  # these", "pass  # these",
-        received("random_writes_are_undone_and_each_is_on_record_once"),
+        received("rows_that_refer_to_each_other_are_on_record_by_their_names"),
     ),
     Mutant(
         "received only: after a restart nothing is due", NODE_REPLICA,

@@ -17,10 +17,11 @@ from syncnode.machine import THIS_MACHINE
 from syncnode.operations import adopting, initialise_clone
 from syncnode.replica import DatabaseReplica
 from syncnode.settings.config import read_settings
+from syncnode.settings.link_rules import Said, SiteRules
 from syncnode.settings.new_config import new_settings
 from syncnode.store.database import Database
+from syncnode.store.link_words import LinkWords
 from syncproto.clock import SKEW_MS_MAX, milliseconds
-from syncproto.directions import Directions
 from syncproto.errors import PeerUnreachableError
 from syncproto.joining import COMPARE, JOIN
 from syncproto.question_bytes import decode_question
@@ -502,7 +503,8 @@ def test_what_a_site_does_not_send_is_not_told_either(make):
 
     kigali = make("kigali", [*people(30), *visits(0, range(1, 31))])
     butaro = make("butaro", [*people(30, local=100), *visits(100, range(1, 30))])
-    kigali.reopen(directions=lambda _: Directions(unsent=frozenset({"visit"})))
+    kept = SiteRules({"butaro": (Said({"visit": "receive"}),)})
+    kigali.reopen(words=LinkWords(kept))
     before = stamps(butaro, "visit").keys()
     inviting = Inviting(kigali)
     inviting.admit(butaro)

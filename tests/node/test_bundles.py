@@ -7,8 +7,8 @@ import pytest
 from couriers import introduce, pack, unpack
 from sites import connect, make_site, one_network, same, sync
 
+from syncnode.operations.discarding import discard
 from syncnode.operations.forgetting import forget
-from syncnode.operations.importing import discard
 from syncnode.operations.reporting import status
 from syncnode.settings.config import read_settings
 from syncproto.errors import ConfigError, UsageError

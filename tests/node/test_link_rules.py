@@ -1,9 +1,11 @@
 """Which tables cross which links: the words of a topology, and what the sites do about them."""
 
 import itertools
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -12,10 +14,14 @@ from mariadb_sites import run
 from processes import ProcessSite, eventually
 from sites import Site, make_site, one_network, sync
 
+from syncnode.comparing.answers import Answers
 from syncnode.links.metering import BESIDE_BYTES, Meter
-from syncnode.links.peers import Peer, put_peer
+from syncnode.links.peers import Peer, put_peer, read_peers
 from syncnode.operations import status
+from syncnode.operations.comparing import Asking
 from syncnode.operations.site import open_replica
+from syncnode.operations.verifying import Verifying, one_sided
+from syncnode.reports import RULES
 from syncnode.settings.config import read_settings
 from syncnode.settings.link_keys import LinkKeys
 from syncnode.settings.link_rules import CHILDREN, DIRECTIONS, EVERY_TABLE, Said, SiteRules
@@ -23,7 +29,7 @@ from syncnode.settings.topology import read_topology
 from syncnode.store.database import Database
 from syncproto.budget import Allowance
 from syncproto.errors import ConfigError
-from syncproto.identity import SiteId
+from syncproto.identity import RowKey, SiteId
 from syncproto.windows import Window
 
 U1, U2, U3 = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "123")
@@ -242,12 +248,8 @@ def test_reports_go_up_and_references_down_and_nothing_is_pending(rules):
         "low": {"low"},
         "side": {"side"},
     }
-    assert {name: net.notes(name, "reference") for name in net.sites} == {
-        "top": {"top"},
-        "mid": {"top", "mid"},
-        "low": {"top", "mid", "low"},
-        "side": {"top", "side"},
-    }
+    # What is written to a table that is only received is undone (`test_receive_only.py`).
+    assert net.written("reference") == [{"top"}] * 4
     for site in net.sites.values():
         site.replica.flush()
         report = status(site.settings)
@@ -438,3 +440,65 @@ def test_a_wrong_key_of_a_link_is_named_wherever_it_stands(tmp_path, place, line
         network(tmp_path, text)
     (told,) = str(caught.value).splitlines()
     assert told.partition(": ")[2].startswith(f"{place}.{fault}"), told
+
+
+# Comparisons
+
+
+def test_what_crosses_one_way_alone_is_no_difference(rules):
+    net = rules(THREE)
+    for name, table in itertools.product(net.sites, ("report", "reference", "shared")):
+        net.write(name, table, name)
+    net.rounds()
+
+    def compared(here: str, there: str):
+        asking, asked = net.sites[here], net.sites[there]
+        peer = next(one for one in peers_of(asking) if one.name == there)
+        known = next(one for one in peers_of(asked) if one.name == here)
+        answers = Answers(asked.replica)
+
+        def ask(body: bytes) -> bytes:
+            return answers.answer(body, asked.replica.stays_back(known.site).unsent)
+
+        without = one_sided(asking.replica, peer)
+        report = Verifying(asking.replica, there, ask, lambda _: None, without=without).run(
+            False, lambda _: False
+        )
+        return report.equal, {
+            one.table: one.unknown_to for one in report.tables if one.unknown_to is not None
+        }
+
+    for site in net.sites.values():
+        site.replica.flush()
+    assert compared("top", "mid") == (True, {"report": RULES, "reference": RULES})
+    assert compared("mid", "low") == (True, {"report": RULES, "reference": RULES})
+    _, apart = compared("low", "mid")
+    assert apart == {"report": RULES}
+    run(net.sites["low"], "UPDATE shared SET note = 'other'")
+    assert not compared("mid", "low")[0]
+
+
+def peers_of(site: Site):
+    with site.replica.database.read() as tx:
+        return read_peers(tx)
+
+
+def test_a_site_is_not_told_of_what_is_not_for_it(rules, tmp_path):
+    """Also who asks for rows by their keys is not."""
+    kept = THREE + '[sites.top.with.children.tables]\nshared = "receive"\n'
+    net = rules(kept)
+    for name in net.sites:
+        net.write(name, "shared", name)
+    top, mid = net.sites["top"], net.sites["mid"]
+    unsent = top.replica.stays_back(mid.id).unsent
+    assert unsent == {"shared"}
+    answers = Answers(top.replica)
+    entropy = os.urandom
+    asking = Asking(
+        mid.replica, lambda b: answers.answer(b, unsent), entropy=entropy, progress=lambda _: None
+    )
+    comparison = asking.compare()
+    assert comparison.tables["shared"].unknown
+    ((key,),) = top.sql("SELECT uuid FROM shared")
+    rows = asking.whole({"shared": [RowKey(UUID(key).bytes)]})
+    assert [block.table for chunk in rows for block in chunk.blocks] == []

@@ -12,12 +12,8 @@ from strategies import entries, frontiers, nonces, origins, seqs, sites
 
 from syncproto.bundle import (
     PARTS_MAX,
-    Acquaintance,
     Head,
-    Letter,
     PartReader,
-    decode_letter,
-    encode_letter,
     missing,
     opening,
     sealed_section,
@@ -46,6 +42,7 @@ from syncproto.errors import (
 )
 from syncproto.frontier import Entry, Frontier, VersionVector
 from syncproto.identity import Origin, SiteId
+from syncproto.letter import Acquaintance, Letter, decode_letter, encode_letter
 from syncproto.messages import Known
 from syncproto.replica import Standing
 

@@ -174,10 +174,13 @@ def print_comparison(tables: "Sequence[TableComparison]", *, there: str) -> None
                 for one in told
             ],
         )
+    from syncnode.reports import RULES
     from syncnode.schema.naming import named_otherwise
 
     for one in told:
-        if one.unknown_to is not None:
+        if one.unknown_to == RULES:
+            result(f"{one.table}: does not cross the link both ways, and not compared")
+        elif one.unknown_to is not None:
             where = "here" if one.unknown_to == "here" else f"at {there}"
             result(f"{one.table}: not replicated {where}, and not compared")
         if one.namings is not None:

@@ -16,7 +16,7 @@ from syncproto.comparing import answered
 from syncproto.delta import Chunk, blocks_of
 from syncproto.errors import StoreError
 from syncproto.frontier import Frontier
-from syncproto.identity import RowKey, SiteId
+from syncproto.identity import RowKey
 from syncproto.question_bytes import decode_question, encode_finding
 from syncproto.questions import Finding, PageTold, Question, Reading, TableHash, table_hash
 from syncproto.row import Row
@@ -69,10 +69,10 @@ class Answers:
         if self._ending:
             raise StoreError("this site is about to end; ask again later", transient=True)
 
-    def answer(self, body: bytes, asker: SiteId | None = None) -> bytes:
+    def answer(self, body: bytes, unsent: frozenset[str] = frozenset()) -> bytes:
         """The finding to a question, as bytes; blocking. The journal is sealed before.
 
-        `asker`: by whose rules some tables may stay back from what is to be taken in.
+        `unsent`: tables that by our rules are not for who asks; nothing is said of them.
 
         Raises:
             PeerError: The question is malformed or does not fit this site.
@@ -81,18 +81,17 @@ class Answers:
         question = decode_question(body)
         if question.shapes and question.tables is None:
             return encode_finding(Finding(question.run, shapes=self._shapes_apart(question)))
-        contents = self._reading(question)
+        contents = self._reading(question, unsent)
         finding = answered(question, contents, contents.unshown)
         if question.groups:
             finding = replace(finding, reading=contents.reading)
         if question.reading is not None:
-            unsent = self._replica.stays_back(asker).unsent if asker else frozenset[str]()
             return self._replica.offering(
                 partial(self._told, question, finding, contents.reading, unsent)
             )
         if question.wanted is None:
             return encode_finding(finding)
-        return encode_finding(finding) + self._wanted(question)
+        return encode_finding(finding) + self._wanted(question, unsent)
 
     def _shapes_apart(self, question: Question) -> dict[TableHash, Shape]:
         """What differs in how tables are made; no row is read."""
@@ -124,20 +123,23 @@ class Answers:
             rows = self._wanted_in(book, question.wanted, tables)
         return encode_finding(replace(finding, reading=reading, pages=pages, rows=rows))
 
-    def _reading(self, question: Question) -> Contents:
+    def _reading(self, question: Question, unsent: frozenset[str]) -> Contents:
         kept = None if question.groups else self._readings.get(question.run)
         if kept is None:
             self._readings.pop(question.run, None)
             while len(self._readings) >= RUNS_KEPT:
                 self._readings.popitem(last=False)
-            kept = self._readings[question.run] = Contents(self._replica, self._go_on)
+            kept = self._readings[question.run] = Contents(
+                self._replica, self._go_on, without=unsent
+            )
         self._readings.move_to_end(question.run)
         return kept
 
-    def _wanted(self, question: Question) -> bytes:
+    def _wanted(self, question: Question, unsent: frozenset[str]) -> bytes:
+        tables = {hashed: one for hashed, one in self._by_hash.items() if one.name not in unsent}
         with self._replica.database.read() as tx:
             book = Sidecar.load(tx, self._replica.plan)
-            return self._wanted_in(book, question.wanted or {}, self._by_hash)
+            return self._wanted_in(book, question.wanted or {}, tables)
 
     @property
     def _by_hash(self) -> dict[TableHash, Table]:

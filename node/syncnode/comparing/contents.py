@@ -9,7 +9,7 @@ written meanwhile may be counted in its old form, twice or not at all; it is tol
 when the rows that seem to differ are read again.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -86,19 +86,32 @@ class Contents:
 
     Args:
         progress: Told what is being read.
+        without: Tables that are not to be compared: they are not read, and not spoken of.
 
     Attributes:
         totals: Each table whole.
         shapes: What the rows of each are named by, and which columns it has let go of.
         unshown: Rows that are replicated and not shown, by table.
         reading: Of when it is.
+        without: As it was given.
     """
 
-    def __init__(self, replica: "DatabaseReplica", progress: Progress = silent) -> None:
+    def __init__(
+        self,
+        replica: "DatabaseReplica",
+        progress: Progress = silent,
+        *,
+        without: Collection[str] = (),
+    ) -> None:
+        self.without = frozenset(without)
         self._database = replica.database
         self._replica = replica
         self._progress = progress
-        self._tables = {table.name: _Rows(replica, table) for table in replica.tables.values()}
+        self._tables = {
+            table.name: _Rows(replica, table)
+            for table in replica.tables.values()
+            if table.name not in without
+        }
         with self._database.read() as tx:
             counts = {name: rows.count(tx) for name, rows in self._tables.items()}
             self.unshown = _unshown(tx, replica.tables)
@@ -111,7 +124,8 @@ class Contents:
         self.totals: Mapping[str, Content] = {
             name: summary.content(0, 0) for name, summary in self._summaries.items()
         }
-        self.shapes: Mapping[str, Shape] = shapes_of(replica)
+        shapes = shapes_of(replica)
+        self.shapes: Mapping[str, Shape] = {name: shapes[name] for name in self._tables}
 
     def _read(self, name: str) -> None:
         done = 0

@@ -188,7 +188,7 @@ def _sync_directory(path: Path) -> None:
 def certificate_of(key: SiteKey) -> bytes:
     """A new self-signed certificate (PEM) for the key; only the key in it means anything.
 
-    It is valid from 1970 to 9999 (RFC 5280's "no well-defined expiration date"), so that also
+    It is short, since every connection over a thin link begins with it. It is valid from 1970 to 9999 (RFC 5280's "no well-defined expiration date"), so that also
     a machine whose clock starts at 1970 can serve, and other tools that do check dates agree.
     """
     # Imported here: of all commands only `serve` makes a certificate.
@@ -197,17 +197,16 @@ def certificate_of(key: SiteKey) -> bytes:
     from cryptography import x509
 
     name = x509.Name(
-        [x509.NameAttribute(x509.NameOID.COMMON_NAME, site_text(key.site))],
+        [x509.NameAttribute(x509.NameOID.COMMON_NAME, site_text(key.site)[:8])],
     )
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.private.public_key())
-        .serial_number(x509.random_serial_number())
+        .serial_number(1)
         .not_valid_before(datetime.datetime(1970, 1, 1))
         .not_valid_after(datetime.datetime(9999, 12, 31, 23, 59, 59))
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .sign(key.private, algorithm=None)
     )
     return certificate.public_bytes(serialization.Encoding.PEM)
@@ -312,7 +311,8 @@ def read_proof(headers: Iterable[tuple[bytes, bytes]]) -> Proof:
     if proof is None or not 0 <= len(proof) - _PROOF_BYTES <= _COUNTER_BYTES:
         raise MalformedMessageError(f"the header {_shown(PROOF_HEADER)} is not well formed")
     site, session, signature, counter = (
-        proof[start:end] for start, end in zip(_PROOF_PLACES, [*_PROOF_PLACES[1:], None], strict=True)
+        proof[start:end]
+        for start, end in zip(_PROOF_PLACES, [*_PROOF_PLACES[1:], None], strict=True)
     )
     if counter[:1] == b"\0" or int.from_bytes(counter, "big") > COUNTER_MAX:
         raise MalformedMessageError(f"the header {_shown(PROOF_HEADER)} is not well formed")

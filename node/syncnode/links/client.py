@@ -41,7 +41,8 @@ from syncnode.identity.credentials import (
     signed_headers,
     site_id_of_certificate,
 )
-from syncnode.links.pieces import LARGE_BYTES, piece_bytes
+from syncnode.links.pieces import BROKEN_BYTES, LARGE_BYTES, SMALL_BYTES, piece_bytes
+from syncnode.links.sockets import KEEP_ALIVE_OPTIONS
 from syncnode.links.unfinished import (
     FROM_HEADER,
     REST_OF_ANSWER,
@@ -63,9 +64,9 @@ from syncproto.identity import SiteId, site_text
 
 # One that waits for changes, one that carries ours, and room for two that are slow to end.
 REQUESTS_PER_PEER_MAX = 4
-# Below the 60 s after which the server closes an idle connection, so that we seldom send into
-# one that is being closed.
-KEEP_ALIVE_S = 50.0
+# Below the hour after which the server closes an idle connection, so that we seldom send into one
+# that is being closed; and longer than the 15 minutes that sites usually wait between two calls.
+KEEP_ALIVE_S = 3300.0
 POOL_LIMITS = httpx.Limits(
     max_connections=None,  # the pool rule
     max_keepalive_connections=REQUESTS_PER_PEER_MAX,
@@ -111,6 +112,7 @@ def pinned_transport(site: SiteId) -> httpx.AsyncBaseTransport:
         verify=_pinned_context(site),
         trust_env=False,  # no proxy that the environment happens to name
         limits=POOL_LIMITS,
+        socket_options=KEEP_ALIVE_OPTIONS,
     )
 
 
@@ -368,6 +370,7 @@ class PeerClient:
         """One request and its answer, with foreign errors turned into ours; `got` is what has come
         of the answer's body, also when it breaks off."""
         progress = _Progress()
+        goes_on = any(name == FROM_HEADER for name, _ in headers)
         request = httpx.Request(
             "POST",
             url,
@@ -378,7 +381,7 @@ class PeerClient:
                 (b"content-length", b"%d" % len(body)),
                 *headers,
             ],
-            stream=_Pieces(body),
+            stream=_Pieces(body, BROKEN_BYTES if goes_on else SMALL_BYTES),
             extensions={
                 "trace": progress.note,
                 "timeout": httpx.Timeout(
@@ -484,8 +487,9 @@ async def _using(peer: _Peer, progress: _Progress) -> AsyncIterator[httpx.AsyncB
 class _Pieces(httpx.AsyncByteStream):
     """A body in pieces; no generator, since httpx does not close one when it is cancelled."""
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, small_bytes: int = SMALL_BYTES) -> None:
         self._body = body
+        self._small_bytes = small_bytes
         self._sent_bytes = 0
         self._began_s = trio.current_time()
 
@@ -493,7 +497,8 @@ class _Pieces(httpx.AsyncByteStream):
         return self
 
     async def __anext__(self) -> bytes:
-        size = piece_bytes(self._sent_bytes, trio.current_time() - self._began_s)
+        took_s = trio.current_time() - self._began_s
+        size = piece_bytes(self._sent_bytes, took_s, small_bytes=self._small_bytes)
         piece = self._body[self._sent_bytes : self._sent_bytes + size]
         if not piece:
             raise StopAsyncIteration

@@ -54,20 +54,23 @@ class ServerLimits:
         body_read_s: The longest silence within a body.
         write_s: The longest stop while we write, beside what a piece takes at `write_rate_min`.
         write_rate_min: The slowest link we still write to, in bytes a second.
-        keep_alive_s: The longest silence between two requests.
+        first_s: The longest silence before a first request that is answered well.
+        keep_alive_s: And after one: longer than sites wait between two calls, since a handshake
+            takes 9 s on such a link. The system asks meanwhile whether the client is there.
         grace_s: How long requests under way may go on after the shutdown began.
     """
 
     head_bytes_max: int = 16 * 1024
     body_bytes_max: int = 16 * 1024 * 1024
-    connections_max: int = 256
-    connections_per_address_max: int = 32
+    connections_max: int = 600  # two for each child of a large hub
+    connections_per_address_max: int = 128  # sites of a country may share an address
     handshake_s: float = 30.0
     head_s: float = 30.0
     body_read_s: float = 30.0
     write_s: float = 30.0
     write_rate_min: float = 100.0
-    keep_alive_s: float = 60.0
+    first_s: float = 60.0
+    keep_alive_s: float = 3600.0
     grace_s: float = 3.0
 
 
@@ -158,6 +161,7 @@ class Connection:
         self._scheme = scheme
         self._client = client
         self._local = local
+        self._welcome = False  # a request on it was answered well: no stranger holds it
         self._http = h11.Connection(
             h11.SERVER, max_incomplete_event_size=shared.limits.head_bytes_max
         )
@@ -198,6 +202,8 @@ class Connection:
         if not exchange.body_read.is_set():
             await self._linger()
             return False
+        assert exchange.responded is not None, "it is complete"
+        self._welcome = self._welcome or exchange.responded["status"] == 200
         # Otherwise MUST_CLOSE: either side asked for it.
         states = (self._http.our_state, self._http.their_state)
         return states == (h11.DONE, h11.DONE)
@@ -206,7 +212,10 @@ class Connection:
         """The next request's head, or None at the end of the connection."""
         limits = self._limits
         fresh = self._http.trailing_data == (b"", False)
-        with self._shared.idle(limits.keep_alive_s if fresh else limits.head_s) as scope:
+        silence_s = limits.keep_alive_s
+        if not self._welcome:
+            silence_s = min(silence_s, limits.first_s)
+        with self._shared.idle(silence_s if fresh else limits.head_s) as scope:
             while True:
                 event = self._http.next_event()
                 if isinstance(event, h11.Request):

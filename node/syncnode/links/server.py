@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives import serialization
 
 from syncnode.identity.credentials import SiteKey, certificate_of
 from syncnode.links.connection import DEFAULT_LIMITS, Application, Connection, ServerLimits, Shared
+from syncnode.links.sockets import KEEP_ALIVE_OPTIONS
 from syncproto.errors import ConfigError
 
 __all__ = [
@@ -213,6 +214,8 @@ class _Server:
                 local = transport.socket.getsockname()[:2]
             except OSError:
                 return  # gone already
+            for option in KEEP_ALIVE_OPTIONS:
+                transport.socket.setsockopt(*option)
             with self._counted(client[0]) as admitted:
                 if not admitted:
                     logger.info("closed a connection from %s: too many are open", client[0])

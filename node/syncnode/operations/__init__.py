@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from syncnode.operations.contested import clashes
     from syncnode.operations.deciding import dismiss_conflicts, dismiss_parked, retry, take
     from syncnode.operations.demo import demo
+    from syncnode.operations.discarding import discard
     from syncnode.operations.exporting import export
     from syncnode.operations.forgetting import forget
-    from syncnode.operations.importing import discard, import_files
+    from syncnode.operations.importing import import_files
     from syncnode.operations.membership import invite, join
     from syncnode.operations.removal import remove, uninstall
     from syncnode.operations.reporting import (
@@ -75,7 +76,7 @@ _MODULES = {
     "conflicts": "reporting",
     "demo": "demo",
     "disable_tables": "tables",
-    "discard": "importing",
+    "discard": "discarding",
     "dismiss_conflicts": "deciding",
     "dismiss_parked": "deciding",
     "enable_tables": "tables",

@@ -110,6 +110,7 @@ class Adoption:
 
     Args:
         inviter: Whom we join.
+        unreceived: Tables that by our rules do not come from it.
     """
 
     def __init__(
@@ -118,6 +119,8 @@ class Adoption:
         asking: Asking,
         comparison: Comparison,
         inviter: SiteId,
+        *,
+        unreceived: frozenset[str],
         progress: "Progress",
     ) -> None:
         self._replica = replica
@@ -127,7 +130,7 @@ class Adoption:
         self._inviter = inviter
         self._progress = progress
         self._lsn = asking.ours.reading.lsn
-        self._unreceived = replica.stays_back(inviter).unreceived
+        self._unreceived = unreceived
         self._done = 0
 
     def run(self) -> Taken | None:
@@ -152,7 +155,9 @@ class Adoption:
         is left is written anew."""
         found: dict[str, _Table] = {}
         for table in self._replica.tables.values():
-            one = self._found[table.name]
+            one = self._found.get(table.name)
+            if one is None:  # it does not cross the link
+                continue
             same, different, only_here, only_there = one.counts
             if (
                 one.unknown

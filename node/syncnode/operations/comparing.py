@@ -1,12 +1,12 @@
 """Compares this site's rows with another's, over whatever carries questions to it."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from syncnode.comparing.answers import states
 from syncnode.comparing.contents import Contents, Progress, shapes_of
-from syncnode.reports import NearPairs, RowDifference, TableComparison
+from syncnode.reports import RULES, NearPairs, RowDifference, TableComparison
 from syncnode.schema.plan import SchemaPlan, TablePlan
 from syncnode.store.row_names import row_name
 from syncnode.store.sidecar import Sidecar
@@ -65,9 +65,11 @@ class Asking:
         *,
         entropy: Callable[[int], bytes],
         progress: Progress,
+        without: Collection[str] = (),
     ) -> None:
         self._replica = replica
         self._ask = ask
+        self.without = without
         self.run = entropy(RUN_BYTES)
         self._progress = progress
         self.bytes_sent = self.bytes_received = 0
@@ -75,7 +77,7 @@ class Asking:
         with replica.database.read() as tx:
             own = Sidecar.load(tx, replica.plan).origin.site
         self._stays = {table.name: own for table in replica.plan if table.received_only}
-        self.ours = Contents(replica, progress)
+        self.ours = Contents(replica, progress, without=without)
         self.here = self.there = Frontier({})  # what both had seen when rows were looked at
 
     def compare(self) -> Comparison:
@@ -130,9 +132,10 @@ class Asking:
         was written here before its table was only received never leaves."""
         there, here = self.there.vector(one.table), self.here.vector(one.table)
         stays = self._stays.get(one.table)
-        return any(
-            not there.covers(stamp) for stamp in one.here.stamps() if stamp.origin.site != stays
-        ) or any(not here.covers(stamp) for stamp in one.there.stamps())
+        leaving = [stamp for stamp in one.here.stamps() if stamp.origin.site != stays]
+        return any(not there.covers(stamp) for stamp in leaving) or any(
+            not here.covers(stamp) for stamp in one.there.stamps()
+        )
 
     def _wanted(self, wanted: Mapping[str, Sequence[RowKey]]) -> dict[tuple[str, RowKey], Row]:
         """The rows as the other site has them; half of them at a time where they are large."""
@@ -228,6 +231,8 @@ def compared_tables(
             different = kinds.get(DIFFERENT, 0) + more[0]
             only_here = kinds.get(ONLY_HERE, 0) + more[1]
             only_there = kinds.get(ONLY_THERE, 0) + more[2]
+        if name in ours.without:
+            continue
         unknown_to = ("there" if name in ours.totals else "here") if table.unknown else None
         found.append(
             TableComparison(
@@ -247,7 +252,8 @@ def compared_tables(
                 namings=table.namings,
             )
         )
-    return tuple(found)
+    ruled = [TableComparison(name, 0, 0, 0, 0, unknown_to=RULES) for name in sorted(ours.without)]
+    return (*found, *ruled)
 
 
 def row_difference(one: Differing, plan: TablePlan | None, *, values: bool) -> RowDifference:

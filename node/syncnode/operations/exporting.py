@@ -15,7 +15,7 @@ from syncnode.operations.bundle_files import SPARE, SPLIT_MIN, BundleFiles
 from syncnode.reports import ExportReport
 from syncnode.store.bundles import last_made, note_made
 from syncnode.texts import utc_text
-from syncproto.bundle import BUNDLE_ID_BYTES, Acquaintance, Head, Letter, encode_letter
+from syncproto.bundle import BUNDLE_ID_BYTES, Head
 from syncproto.bundle_rules import base_for, since
 from syncproto.certificates import encode_chain, encode_revocation
 from syncproto.codec import encode_chunk
@@ -24,6 +24,7 @@ from syncproto.errors import ConfigError, StoreError, UsageError
 from syncproto.frontier import Frontier
 from syncproto.frontier_blob import decode_frontier
 from syncproto.identity import SiteId
+from syncproto.letter import Acquaintance, Letter, encode_letter
 from syncproto.replica import Standing
 
 if TYPE_CHECKING:

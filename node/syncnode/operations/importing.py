@@ -24,27 +24,23 @@ from syncnode.links.vouched import (
     take_revocations,
 )
 from syncnode.machine import THIS_MACHINE, Machine
-from syncnode.operations.bundle_notes import short_id, waiting_texts
+from syncnode.operations.bundle_notes import waiting_texts
 from syncnode.reports import ImportedFile, ImportReport
 from syncnode.store.bundles import (
     PIECES_MAX,
     Bundle,
     begin_bundle,
-    drop_bundle,
     end_part,
     find_bundle,
-    is_begun,
     put_piece,
-    read_bundles,
 )
 from syncnode.texts import utc_text
-from syncproto.bundle import Envelope, Head, Letter, PartReader, decode_letter, verified
+from syncproto.bundle import Envelope, Head, PartReader, verified
 from syncproto.bundle_rules import Fate, Span, better_hint, check_branch, fate, span_of
 from syncproto.certificates import Chain, decode_chain, decode_revocation
 from syncproto.codec import decode_chunk, encode_chunk
 from syncproto.directions import admitted
 from syncproto.errors import (
-    ConfigError,
     MalformedMessageError,
     PeerError,
     StoreError,
@@ -52,6 +48,7 @@ from syncproto.errors import (
 )
 from syncproto.frontier_blob import decode_frontier, encode_frontier
 from syncproto.identity import SiteId, site_text
+from syncproto.letter import Letter, decode_letter
 from syncproto.messages import Turn
 from syncproto.session import restored
 
@@ -84,46 +81,19 @@ def import_files(
         importing = _Import(settings, replica, progress, machine)
         files = [importing.file(path) for path in paths]
         taken = importing.taken + replica.take_bundles()
-        return _report(replica, settings, files, taken, importing.notes)
+        return report_of(replica, settings, files, taken, importing.notes)
     finally:
         replica.close()
 
 
-def discard(settings: "Settings", name: str) -> ImportReport:
-    """Let go of a bundle that waits, with the rows that stand in it and nowhere else here.
-
-    Args:
-        name: The start of its id, as `status` shows it.
-
-    Raises:
-        ConfigError: None that waits has that id, or several have.
-    """
-    from syncnode.operations.site import open_replica
-
-    replica = open_replica(settings)
-    try:
-        with replica.database.write() as tx:
-            found = [one for one in read_bundles(tx) if name and one.id.hex().startswith(name)]
-            if len(found) != 1:
-                known = ", ".join(short_id(one.id) for one in read_bundles(tx)) or "none"
-                raise ConfigError(f"no bundle {name!r} waits here; those that wait: {known}")
-            (bundle,) = found
-            if is_begun(tx, bundle.id):
-                raise ConfigError("this bundle is being written to the tables just now")
-            drop_bundle(tx, bundle.id)
-        note = f"the bundle of {bundle.name}, {utc_text(bundle.made_ms)[:10]}, was given up"
-        return _report(replica, settings, (), 0, (note,))
-    finally:
-        replica.close()
-
-
-def _report(
+def report_of(
     replica: "DatabaseReplica",
     settings: "Settings",
     files: Sequence[ImportedFile],
     taken: int,
     notes: Sequence[str],
 ) -> ImportReport:
+    """What was done, and what waits now."""
     with replica.database.read() as tx:
         held = replica.standing(load_key(settings.key).site).frontier
         waiting = waiting_texts(tx, held)

@@ -38,6 +38,7 @@ from syncnode.operations.vouching import issued, refuse_revoked, take_certificat
 from syncnode.reports import Invitation, JoinPreview, JoinReport
 from syncnode.schema.naming import how_to_mend
 from syncnode.texts import utc_text
+from syncproto.directions import EVERY_WAY
 from syncproto.errors import (
     ConfigError,
     RefusedError,
@@ -239,6 +240,7 @@ class _Joining:
         self._progress = progress
         self._machine = machine
         self._adoption: Adoption | None = None
+        self._directions = EVERY_WAY  # what of the link stays back by our rules
 
     def run(self, confirm: Confirm, *, dry_run: bool, values: bool) -> JoinReport:
         self._refuse_other_names()
@@ -320,7 +322,11 @@ class _Joining:
             told.append(self._ask(self._request(COMPARE, question)))
             return told[-1].finding
 
-        if otherwise := other_namings(self._replica, ask, self._machine.entropy):
+        otherwise = other_namings(self._replica, ask, self._machine.entropy)
+        self._directions = self._replica.words.by_rules(
+            told[0].name, told[0].role, self._replica.plan.by_name
+        )
+        if otherwise:
             raise ConfigError(
                 f"not joined, nothing was changed: {how_to_mend(otherwise, told[0].name)}"
             )
@@ -332,10 +338,19 @@ class _Joining:
             told.append(self._ask(self._request(COMPARE, question)))
             return told[-1].finding
 
-        asking = Asking(self._replica, ask, entropy=self._machine.entropy, progress=self._progress)
+        rules = self._directions
+        asking = Asking(
+            self._replica,
+            ask,
+            entropy=self._machine.entropy,
+            progress=self._progress,
+            without=rules.unsent | rules.unreceived,
+        )
         comparison = asking.compare()
         self._adoption = Adoption(
-            self._replica, asking, comparison, self._token.site, self._progress
+            *(self._replica, asking, comparison, self._token.site),
+            unreceived=rules.unreceived,
+            progress=self._progress,
         )
         rows = asking.differing(comparison.tables, examples=EXAMPLES)
         plan = self._replica.plan
@@ -344,8 +359,9 @@ class _Joining:
             table.name
             for table in self._replica.tables.values()
             if table.plan.key_kind == "random"
-            and comparison.tables[table.name].only_here
-            and comparison.tables[table.name].only_there
+            and (found := comparison.tables.get(table.name)) is not None
+            and found.only_here
+            and found.only_there
         ]
         both = [table for table in tables if table.unknown_to is None]
         near = tuple(near_pairs(asking, comparison, sorted(drawn)))
@@ -388,8 +404,7 @@ def answer_join(
     finding = b""
     if request.kind == COMPARE:
         replica.seal()
-        asker = site_id_of_key(request.public_key)
-        finding = Answers(replica).answer(request.question, asker)
+        finding = Answers(replica).answer(request.question, kept_back(replica, request, role))
     chain = issued(replica.database, request)
     return encode_answer(join_answer(settings, key, role, finding, chain))
 
@@ -423,6 +438,13 @@ def heard_join(
         if commit:
             vouch(tx, key, request.public_key)
     return request, role
+
+
+def kept_back(replica: "DatabaseReplica", request: JoinRequest, role: str) -> frozenset[str]:
+    """Tables of which nothing is told to a site that asks to join, by our rules; `role`: what we
+    are to it then."""
+    theirs = CHILD if role == PARENT else PEER
+    return replica.words.by_rules(request.name, theirs, replica.plan.by_name).unsent
 
 
 def _admitted(

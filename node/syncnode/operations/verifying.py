@@ -5,7 +5,7 @@ both sites by fingerprints. A repair is shown before it is written, and writes o
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
@@ -175,12 +175,23 @@ async def _verify(
             progress(f"waiting for {peer.name}")
             return trio.from_thread.run(_asked, parts, peer, body)
 
-        verifying = Verifying(parts.replica, peer.name, ask, progress, ours=ours, values=values)
+        without = await parts.in_database(lambda: one_sided(parts.replica, peer))
+        verifying = Verifying(
+            parts.replica, peer.name, ask, progress, ours=ours, values=values, without=without
+        )
         # Whoever interrupts it need not wait for the tables to be read.
         return await trio.to_thread.run_sync(
             lambda: verifying.run(repair, confirm), abandon_on_cancel=True
         )
     raise AssertionError("the block returns")
+
+
+def one_sided(replica: "DatabaseReplica", peer: "Peer") -> frozenset[str]:
+    """Tables that do not come from the peer, or come from many and do not go to it: of these the
+    two sites need not hold the same. What is only received here should be what the peer has."""
+    agreed = replica.stays_back(peer.site).agreed(peer.directions)
+    only_received = {table.name for table in replica.plan if table.received_only}
+    return agreed.unreceived | (agreed.only_received - only_received)
 
 
 async def _asked(parts: Parts, peer: "Peer", body: bytes) -> bytes:
@@ -209,8 +220,10 @@ class Verifying:
         *,
         ours: bool = False,
         values: bool = False,
+        without: Collection[str] = (),
     ) -> None:
         self._replica = replica
+        self._without = without
         self._peer = peer
         self._ask = ask
         self._progress = progress
@@ -237,7 +250,11 @@ class Verifying:
 
     def _compared(self) -> tuple[VerifyReport, list[Repair]]:
         asking = Asking(
-            self._replica, self._ask, entropy=THIS_MACHINE.entropy, progress=self._progress
+            self._replica,
+            self._ask,
+            entropy=THIS_MACHINE.entropy,
+            progress=self._progress,
+            without=self._without,
         )
         comparison = asking.compare()
         rows = list(asking.differing(comparison.tables))

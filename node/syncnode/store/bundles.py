@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from syncnode.store.database import Transaction
-from syncproto.bundle import Letter, decode_letter, missing
+from syncproto.bundle import missing
 from syncproto.bundle_rules import Span, in_line
 from syncproto.frontier import Frontier
 from syncproto.identity import SiteId
+from syncproto.letter import Letter, decode_letter
 
 PIECES_MAX = 1_000_000  # of one part; the place of a piece is this times its part, plus its number
 

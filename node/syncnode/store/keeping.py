@@ -14,6 +14,7 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from syncnode.files.settings import is_manifest
 from syncnode.schema.plan import SchemaPlan, TablePlan
 from syncnode.store.hidden import KEPT, HiddenRow, HiddenRows
 from syncnode.store.sidecar import KEPT_FROM, Sidecar
@@ -79,7 +80,7 @@ def begin_with_peers(database: "Database", plan: SchemaPlan) -> None:
 def forget_all(database: "Database", plan: SchemaPlan) -> None:
     """Keep none any longer, and claim nothing of them: the settings say so."""
     with database.read() as tx:
-        if not Sidecar.load(tx, plan).kept:
+        if all(map(is_manifest, Sidecar.load(tx, plan).kept)):
             return
     with database.write() as tx:
         book = Sidecar.load(tx, plan)
@@ -89,13 +90,16 @@ def forget_all(database: "Database", plan: SchemaPlan) -> None:
 
 def _forget(book: Sidecar) -> None:
     m = book.tx.mark
-    for name, number in book.kept.items():
+    # Of manifests we are authors ourselves: rows of ours that were forgotten would stay claimed.
+    going = {name: number for name, number in book.kept.items() if not is_manifest(name)}
+    for name, number in going.items():
         book.tx.execute(f"DELETE FROM syncnode_row WHERE tbl={m}", (number,))
         book.tx.execute(f"DELETE FROM syncnode_table WHERE id={m}", (number,))
         del book.sums[name]
-    staying = {n: v for n, v in book.frontier.vectors.items() if n not in book.kept}
+    staying = {n: v for n, v in book.frontier.vectors.items() if n not in going}
     book.frontier = Frontier(staying)
-    book.kept.clear()
+    for name in going:
+        del book.kept[name]
 
 
 class Keeper:
@@ -128,7 +132,8 @@ class Keeper:
             old = stand.get(key, EMPTY)
             asides = self._hidden.asides(number, key) if some_aside else []
             for rival in (old, *asides):
-                found += lost(name, key, rival, row, we_saw=mine.covers, they_saw=theirs.covers)
+                pairs = lost(name, key, rival, row, we_saw=mine.covers, they_saw=theirs.covers)
+                found += manifest_conflicts(name, pairs)
             now, later = parted(row, self._limit)
             if later is not None and later not in asides:
                 lsn = self._book.next_lsn(name)
@@ -136,7 +141,7 @@ class Keeper:
                 some_aside = True
             if now is not None:
                 stand[key] = merged(old, now)
-        self._write(name, before, stand)
+        self.write(name, before, stand)
         return found
 
     def take_due(self, number: int, key: RowKey, row: Row) -> None:
@@ -144,9 +149,10 @@ class Keeper:
         name = self._names.get(number)
         if name is not None:
             here = {k: kept.row for k, kept in self._hidden.get(number, [key]).items()}
-            self._write(name, here, {key: merged(here.get(key, EMPTY), row)})
+            self.write(name, here, {key: merged(here.get(key, EMPTY), row)})
 
-    def _write(self, name: str, before: Mapping[RowKey, Row], after: Mapping[RowKey, Row]) -> None:
+    def write(self, name: str, before: Mapping[RowKey, Row], after: Mapping[RowKey, Row]) -> None:
+        """Give rows new states."""
         book, number = self._book, self._book.kept[name]
         changed = {key: row for key, row in after.items() if row != before.get(key, EMPTY)}
         new: list[tuple[RowKey, HiddenRow]] = []
@@ -159,6 +165,26 @@ class Keeper:
             else:
                 new.append((key, kept))
         self._hidden.put_new(number, new)
+
+
+def manifest_conflicts(table: str, found: Iterable[Conflict]) -> Iterator[Conflict]:
+    """Of a manifest only those over content: that two files with one content were written at
+    other times is nobody's loss."""
+    manifest = is_manifest(table)
+    return (one for one in found if not manifest or one.column in ("", "content"))
+
+
+def rewrite_kept(
+    book: Sidecar,
+    hidden: HiddenRows,
+    table: str,
+    before: Mapping[RowKey, Row],
+    after: Mapping[RowKey, Row],
+    *,
+    wall_ms: int,
+) -> None:
+    """Give kept rows new states that were made here."""
+    Keeper(book, hidden, limit=0, wall_ms=wall_ms).write(table, before, after)
 
 
 # When the table comes
