@@ -137,6 +137,7 @@ class DatabaseReplica:
         self._pass_on = pass_on
         self.words = words
         self._rows_next = rows_first
+        self._rows_known = False  # how many make a chunk
         # What peers told this process. What an earlier one was told is not asked again: if the
         # whole machine was put back meanwhile, they know numbers of ours that we use once more,
         # and only an exchange that begins without a guess tells (`session.restored`).
@@ -248,7 +249,8 @@ class DatabaseReplica:
             )
             return standing, book.hlc, book.lsn
 
-    def chunk(self, base: Frontier, after: int) -> Chunk:
+    def chunk(self, base: Frontier, after: int, bytes_max: int = 0) -> Chunk:
+        wanted = min(bytes_max or self._chunk_bytes_max, self._chunk_bytes_max)
         with phase("send"), self.database.snapshot() as tx:
             book = self._load(tx)
             hidden = HiddenRows(book)
@@ -259,10 +261,12 @@ class DatabaseReplica:
                 book.save()
             reader = Reader(book, hidden, self.tables)
             rows = self._rows_next
+            if self._rows_known:
+                rows = max(1, rows * wanted // self._chunk_bytes_max)
             while True:
                 chunk = reader.chunk(base, after, rows)
                 encoded, size = _encoded(chunk)
-                if size <= self._chunk_bytes_max:
+                if size <= wanted:
                     break
                 if rows <= 1 or chunk.row_count + len(chunk.records) <= 1:
                     if size > self._row_bytes_max:
@@ -273,7 +277,7 @@ class DatabaseReplica:
                 rows = max(1, min(rows, chunk.row_count) // 2)
             latest, hlc = book.frontier.entry(book.origin), book.hlc
             lsn = book.lsn
-        self._tune(chunk.row_count, len(encoded))
+        self._tune(rows, chunk.row_count, len(encoded))
         self._raise_anchor(chunk.sender.incarnation, latest.seq, chunk.upto, hlc, lsn)
         return EncodedChunk(**_fields(chunk), encoded=encoded)
 
@@ -967,12 +971,13 @@ class DatabaseReplica:
             filters=self._filters,
         )
 
-    def _tune(self, rows: int, encoded: int) -> None:
+    def _tune(self, tried: int, rows: int, encoded: int) -> None:
         """Aim the next chunk somewhat below what a chunk may be: rows differ, and a chunk that
         came out too large is read and encoded twice."""
-        if rows >= self._rows_next // 2 and encoded:
+        if rows >= tried // 2 and encoded:
             goal = int(rows * self._chunk_bytes_max * 0.6 / encoded)
-            self._rows_next = max(1, min(goal, ROWS_MAX, 4 * rows))
+            self._rows_next = max(1, min(goal, ROWS_MAX, 4 * max(rows, self._rows_next)))
+            self._rows_known = True
 
 
 def _scopes_text(chunk: Chunk) -> str | None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 import trio
 
 from syncnode.comparing.answers import Answers
+from syncnode.files.running import Files
 from syncnode.hooks.telling import HookRunner
 from syncnode.identity.credentials import BOOT_NONCE_BYTES, SiteKey, load_key
 from syncnode.identity.renewals import Herald
@@ -183,6 +184,7 @@ async def open_parts(
         wait_ms_max=settings.limits.wait_ms_max,
         skew_ms_max=settings.limits.skew_ms_max,
         timeout_s=links.timeout_s,
+        batch_bytes=links.batch_bytes,
         meter=Meter(links.budget, links.budget_of, machine.wall_ms),
         **patience,
     )
@@ -263,6 +265,7 @@ class Node:
         await parts.in_database(parts.check_writable)
         self._answers = Answers(parts.replica)
         self._comparing = trio.CapacityLimiter(1)
+        self._files = await self._open_files()
         machine = ports.machine
         self._gossip = Gossip(
             parts.exchanger,
@@ -296,6 +299,16 @@ class Node:
             workers.start_soon(self._stand_by, lock)
         self._say_hello()
 
+    async def _open_files(self) -> Files | None:
+        """The declared directories, if there are any."""
+        if not self.settings.files:
+            return None
+        files = Files(self._parts, self._notice)
+        self._stack.callback(files.close)
+        if not self._leads:
+            await self._parts.in_database(files.open_to_answer)
+        return files
+
     async def _taken(self, lock: ServeLock) -> bool:
         """Whether the duties of the one process are ours; if they may be shared, another's.
 
@@ -318,6 +331,8 @@ class Node:
         workers.start_soon(self._settle_often)
         workers.start_soon(self._look_often)
         workers.start_soon(self._keep_lock, lock)
+        if self._files is not None:
+            workers.start_soon(self._files.run)
         self._nearby = self._look_around(workers)
         self._follow(None)
 
@@ -360,6 +375,7 @@ class Node:
             exchange=self._answer,
             join=self._join,
             meet=self._meet if settings.lan.discover else None,
+            files=self._files.answer if self._files is not None else None,
             body_bytes_max=settings.limits.body_bytes_max,
             monotonic=trio.current_time,
         )

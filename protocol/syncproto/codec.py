@@ -56,7 +56,7 @@ WALL_MS_MAX = HLC_MAX >> COUNTER_BITS
 WAIT_MS_MAX = 3_600_000  # an hour; no proxy lets a request wait that long
 
 _HEAD_MIN = 8  # fields of a turn that are always there
-_HEAD_REST = (None, 0, None, "", 0)  # what the others have where they are left out
+_HEAD_REST = (None, 0, None, "", 0, 0)  # what the others have where they are left out
 # What a turn has, as bits.
 _MORE, _FRONTIER, _SUMS, _LINEAGE, _DIRECTIONS, _KEPT = 1, 2, 4, 8, 16, 32
 _NAMING = _FRONTIER | _SUMS | _DIRECTIONS | _KEPT  # needs a directory
@@ -108,6 +108,7 @@ def encode_turn(turn: Turn, chunk: bytes | None = None) -> bytes:
         None if turn.cursor is None else [*turn.cursor.sender, turn.cursor.lsn],
         turn.trouble[: LIMITS.trouble_length],
         turn.unshown,
+        turn.room,
     ]
     while len(head) > _HEAD_MIN and head[-1] == _HEAD_REST[len(head) - _HEAD_MIN - 1]:
         head.pop()  # what has its usual value at the end is left out
@@ -139,7 +140,7 @@ def split_turn(data: bytes, limits: Limits = LIMITS) -> tuple[Turn, bytes | None
     head = as_list(pieces.item(), range(_HEAD_MIN, _HEAD_MIN + len(_HEAD_REST) + 1))
     head += _HEAD_REST[len(head) - _HEAD_MIN :]
     network, site, incarnation, seq, nonce, digest, wall_ms, flags = head[:_HEAD_MIN]
-    known, wait_ms, cursor, trouble, unshown = head[_HEAD_MIN:]
+    known, wait_ms, cursor, trouble, unshown, room = head[_HEAD_MIN:]
     flags = as_int(flags, 0, 2 * _KEPT - 1)
     if known is not None:
         at, *entry = as_list(known, range(3, 4))
@@ -182,6 +183,7 @@ def split_turn(data: bytes, limits: Limits = LIMITS) -> tuple[Turn, bytes | None
         more=bool(flags & _MORE),
         trouble=as_text(trouble, limits.trouble_length),
         unshown=as_int(unshown, 0, INT64_MAX),
+        room=as_int(room, 0, INT64_MAX),
         directions=directions,
         kept=kept,
     )

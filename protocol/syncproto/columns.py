@@ -329,12 +329,12 @@ def _chosen(values: Sequence[str] | Sequence[bytes]) -> list[Any] | None:
     return [CHOICES, _regular_choices(choices) or choices, places]
 
 
-def _regular_choices(choices: Sequence[str] | Sequence[bytes]) -> list[Any] | None:
+def _regular_choices(choices: Sequence[Any]) -> list[Any] | None:
     """The choices as a column of their own, where that is smaller: times, above all."""
     first = choices[0]
-    if type(first) is not str or any(len(choice) != len(first) for choice in choices):
+    if type(first) is not str or any(len(choice) != len(first) for choice in choices[1:]):
         return None
-    column = _regular_texts(len(first), choices, ())  # type: ignore[arg-type]  # one has told
+    column = _regular_texts(len(first), choices, ())
     return [*column, len(choices)] if column is not None else None
 
 

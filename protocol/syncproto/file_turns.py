@@ -26,9 +26,7 @@ ROOM_BYTES_MAX = 1 << 20  # of pieces in one turn: what a link that breaks may l
 _LATER = 1
 _HEAD, _COUNTS = struct.Struct(">BBBI"), struct.Struct(">HHH")
 _ASK = struct.Struct(">32sQI")
-BODY_BYTES_MAX = (
-    _COUNTS.size + ASKS_MAX * (2 * _ASK.size + DIGEST_BYTES) + ROOM_BYTES_MAX
-)
+BODY_BYTES_MAX = _COUNTS.size + ASKS_MAX * (2 * _ASK.size + DIGEST_BYTES) + ROOM_BYTES_MAX
 
 
 class Ask(NamedTuple):

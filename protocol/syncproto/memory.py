@@ -240,7 +240,8 @@ class MemoryReplica:
             peer_directions=self._peer_directions.get(peer, EVERY_WAY),
         )
 
-    def chunk(self, base: Frontier, after: int) -> Chunk:
+    def chunk(self, base: Frontier, after: int, bytes_max: int = 0) -> Chunk:  # noqa: ARG002
+        # Rows in memory have no bytes: a chunk has `rows_max` of them.
         self.seal()
         if after > self.lsn:
             after = 0

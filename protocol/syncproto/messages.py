@@ -54,6 +54,7 @@ class Turn:
         more: The speaker has more to send than it has sent.
         trouble: A sentence for the listener's operator, such as "your clock is ahead".
         unshown: How many rows the speaker holds and does not show: parked, or kept aside.
+        room: Of a caller: the most bytes of rows that it wants at once; 0 for any number.
         kept: Tables that the speaker's database lacks and whose rows it only passes on; told with
             the frontier.
     """
@@ -73,5 +74,6 @@ class Turn:
     more: bool = False
     trouble: str = ""
     unshown: int = 0
+    room: int = 0
     directions: Directions = EVERY_WAY
     kept: frozenset[str] = frozenset()

@@ -80,11 +80,12 @@ class Replica(Protocol):
         """Seal what was written, and say what we hold."""
         ...
 
-    def chunk(self, base: Frontier, after: int) -> Chunk:
+    def chunk(self, base: Frontier, after: int, bytes_max: int = 0) -> Chunk:
         """The next part of the delta above `base`, from a fresh sealed snapshot.
 
         `after` is the lsn that the receiver has reached; an lsn this replica never gave
-        counts as 0.
+        counts as 0. The link carries `bytes_max` at once, or anything if that is 0; a larger row
+        comes alone.
         """
         ...
 

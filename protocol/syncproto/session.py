@@ -336,6 +336,11 @@ class Answer:
         self.alarms: tuple[str, ...] = ()
         self.unshown = 0
 
+    @property
+    def chunk_bytes(self) -> int:
+        """What a chunk for the peer may have at most; 0 for any number."""
+        return self._turn.room if self._turn is not None else 0
+
     def receive(self, turn: Turn) -> list[Effect]:
         self._turn = turn
         self._pending = turn.chunk
@@ -470,11 +475,15 @@ class Call:
         peer: Whom we call.
         wait_ms: How long the peer may keep our last turn waiting for news; 0 for one plain
             exchange.
+        room: The most bytes that a chunk from the peer should have; 0 for any number.
+        chunk_bytes: The same of ours.
     """
 
     peer: SiteId
     wait_ms: int = 0
     progress: Progress = field(default_factory=Progress)
+    room: int = 0
+    chunk_bytes: int = 0
     _target: Frontier | None = None  # what we held when the exchange began
     _wanted: Frontier | None = None  # what the peer held when it first told
     _peer_frontier: Frontier | None = None
@@ -650,6 +659,7 @@ class Call:
                 more=chunk is not None and chunk.claim is None,
                 lineage=lineage,
                 wait_ms=self.wait_ms if chunk is None else 0,
+                room=self.room,
                 trouble=_fork_trouble(answer, standing),
             )
         )

@@ -365,9 +365,9 @@ class RecordedSite:
         self.seal()
         return self.subject.replica.standing(peer)
 
-    def chunk(self, base: Frontier, after: int) -> Chunk:
+    def chunk(self, base: Frontier, after: int, bytes_max: int = 0) -> Chunk:
         self.seal()
-        chunk = self.subject.replica.chunk(base, after)
+        chunk = self.subject.replica.chunk(base, after, bytes_max)
         if chunk.claim is None:
             return chunk
         if self._encoded:

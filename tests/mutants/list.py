@@ -803,8 +803,8 @@ MUTANTS = (
     ),
     Mutant(
         "kept rows: what went lost is on no record", KEEPING,
-        "            for rival in (old, *asides):\n                found += lost(name, key",
-        "            for rival in ():\n                found += lost(name, key",
+        "            for rival in (old, *asides):\n                pairs = lost(name, key",
+        "            for rival in ():\n                pairs = lost(name, key",
         kept("what_two_sites_wrote_apart_is_on_record_at_the_one_between_them"),
     ),
     Mutant(

@@ -272,6 +272,24 @@ def test_the_first_image_of_a_journal_counts_however_it_is_cut(
     assert undone(chain.mid) == Counter()
 
 
+def test_a_row_that_took_the_place_of_two_gives_both_back(chain: Chain):
+    """One needs the code that the other shows, and that one refers to it."""
+    fill(chain.top)
+    run(
+        chain.top,
+        "UPDATE concept SET broader=(SELECT id FROM concept WHERE uuid=?) WHERE uuid=?",
+        U[1],
+        U[2],
+    )
+    chain.rounds()
+    mid = chain.mid
+    run(mid, "INSERT OR REPLACE INTO concept (uuid, code, note) VALUES (?, 'c1', 'x')", U[2])
+    assert sum(content(mid, "concept").values()) == 2
+    mid.replica.seal()
+    mid.check()
+    assert content(mid, "concept") == content(chain.top, "concept")
+
+
 def test_rows_that_refer_to_each_other_are_on_record_by_their_names(chain: Chain):
     mid = chain.mid
     run(mid, "INSERT INTO concept (uuid) VALUES (?)", U[8])
@@ -297,6 +315,7 @@ def test_what_is_not_written_back_yet_is_told_to_nobody_and_comes_back_after_a_r
         with pytest.raises(ZeroDivisionError):
             mid.replica.seal()
     assert content(mid, "concept") != before
+    assert not status(mid.settings).in_sync
     mid.reopen()
     held = {key: row for key, row in mid.state().items() if key[0] == "concept"}
     assert held == {key: row for key, row in chain.top.state().items() if key[0] == "concept"}
@@ -344,6 +363,40 @@ def test_the_record_says_why_and_the_value_cannot_be_taken_here(chain: Chain):
     run(chain.top, "UPDATE concept SET note='agreed' WHERE uuid=?", U[1])
     chain.rounds()
     assert conflicts(mid.settings) == []
+
+
+@pytest.mark.mariadb
+@pytest.mark.parametrize("engines", [pytest.param(("sqlite", "mysql"), id="mariadb")])
+def test_what_a_cascade_of_mariadb_deletes_comes_back_and_what_it_changes_stands(
+    make: Maker, engines: tuple[str, str]
+):
+    """No trigger fires for either; of what goes by it images are kept before."""
+    schema = [
+        "CREATE TABLE kind (id INTEGER PRIMARY KEY {auto}, uuid CHAR(36) NOT NULL UNIQUE)",
+        *(
+            f"CREATE TABLE {name} (id INTEGER PRIMARY KEY {{auto}}, uuid CHAR(36) NOT NULL UNIQUE,"
+            f" kind INTEGER, FOREIGN KEY (kind) REFERENCES kind (id) ON DELETE {action})"
+            for name, action in (("part", "CASCADE"), ("note", "SET NULL"))
+        ),
+    ]
+    top, site = make(schema, *engines)
+    link(top, site)
+    rule(site, SiteRules(levels=(Said(words={"*": "receive"}),)))
+    run(top, "INSERT INTO kind (uuid) VALUES (?)", U[1])
+    for name, uuid in (("part", U[2]), ("note", U[3])):
+        run(top, f"INSERT INTO {name} (uuid, kind) VALUES (?, 1)", uuid)
+    sync(site, top)
+    rows = {name: run(site, f"SELECT * FROM {name}") for name in ("kind", "part")}
+    run(site, "DELETE FROM kind")
+    site.replica.seal()
+    site.check()
+    assert {name: run(site, f"SELECT * FROM {name}") for name in rows} == rows
+    assert run(site, "SELECT uuid, kind FROM note") == [(U[3], None)]
+    assert undone(site) == Counter(
+        {(name, "", None, "only received"): 1 for name in ("kind", "part")}
+    )
+    notes = [note for note in status(site.settings).notes if "as this site wrote" in note]
+    assert [note.partition(" ")[0] for note in notes] == ["note"]
 
 
 # Rules that change
@@ -571,7 +624,7 @@ class Desk:
             run(self.site, sql, uuid, code, self._word())
 
     def _set(self) -> None:
-        name = self.random.choice([self._one("setting", "name"), self._word()])
+        name = self.random.choice([self._one("setting", "name"), None]) or self._word()
         run(self.site, "INSERT OR REPLACE INTO setting VALUES (?, ?)", name, self._word())
 
     def _call(self) -> None:

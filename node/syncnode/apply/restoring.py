@@ -5,16 +5,18 @@ brought to what they were as rows that arrive are: locked first, sealed once mor
 only where nothing refers to a row. What cannot be written is parked, as anything else.
 """
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
-from syncnode.apply.writing import Wanted
+from syncnode.apply.writing import Wanted, known_part
 from syncnode.store.database import Transaction
 from syncnode.store.hidden import SHOWN, HiddenRow
 from syncnode.store.table import Table
 from syncnode.store.undone import DUE, UNDONE, bare_of, undone_lines
 from syncproto.clock import stamped_after
 from syncproto.identity import RowKey
-from syncproto.row import EMPTY, Delete, Row, Stamp
+from syncproto.merge import same_value
+from syncproto.row import EMPTY, Delete, Reference, Row, Stamp
 
 if TYPE_CHECKING:
     from syncnode.apply.settling import Settler
@@ -32,6 +34,8 @@ def restore(settler: "Settler") -> None:
         if keys:
             rows = list(settler._ours(table, keys).values())
             _write_bare(settler, table, rows)
+            _give_way(settler, table, rows)
+            rows = list(settler._ours(table, keys).values())
             settler._carry_out(table, rows)
             settler._vacated.add(table.number)
         if table.plan.key_kind == "none":
@@ -49,6 +53,30 @@ def _write_bare(settler: "Settler", table: Table, rows: list[Wanted]) -> None:
         if settler._local_values(table, bare, bare.cells, values) is None:
             settler._write_to(table.number)
             line = (*values.values(), *one.shown.pk)
+            settler._tx.execute(table.update_sql(tuple(values)), line)
+
+
+def _give_way(settler: "Settler", table: Table, rows: list[Wanted]) -> None:
+    """Rows that stand take their own plain values first, as far as these are free: a row that went
+    may need what they have, and they may refer to it."""
+    for one in rows:
+        if one.shown is None or not one.row.alive:
+            continue
+        row, shown = known_part(table, one.row), table.shown(one.shown)
+        names = [
+            name
+            for name, cell in row.cells.items()
+            if not isinstance(cell.value, Reference)
+            and name not in table.plan.primary_key
+            and not same_value(cell.value, shown[name])
+        ]
+        values: dict[str, Any] = {}
+        if not names or settler._local_values(table, row, names, values) is not None:
+            continue
+        settler._write_to(table.number)
+        line = (*values.values(), *one.shown.pk)
+        # What is refused now is tried again with all the rest.
+        with contextlib.suppress(*settler._row_errors), settler._tx.savepoint():
             settler._tx.execute(table.update_sql(tuple(values)), line)
 
 

@@ -259,9 +259,9 @@ class Catalogue:
         if not look.whole:
             return
         for name, one in known.items():
-            if name not in look.present and self.directory.takes(name):
-                if self.folder.stat(name) is None:
-                    yield one
+            left = name not in look.present and self.directory.takes(name)
+            if left and self.folder.stat(name) is None:
+                yield one
 
     def _is_deleted(self, known: Known) -> bool:
         """The file that the manifest speaks of was deleted here, and is not about to come."""

@@ -11,7 +11,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from syncnode.files.manifest import Content
@@ -286,12 +286,6 @@ def _move_to_free(source: tuple[int, str], target: tuple[int, str]) -> None:
 
 def notes_path(directory: Directory) -> Path:
     return directory.path / OWN / "files.db"
-
-
-def read_notes(directory: Directory) -> "closing[Notes] | None":
-    """The notes as they stand, to read beside a running node; None if there are none."""
-    path = notes_path(directory)
-    return closing(Notes(path, make=False)) if path.exists() else None
 
 
 def _delete(path: Path) -> None:

@@ -121,7 +121,10 @@ def read_entries(tx: "Transaction", book: Sidecar, table: str, after: int) -> li
 
 def gave_way(tx: "Transaction", book: Sidecar, table: str) -> set[tuple[RowKey, bytes]]:
     """Key and digest of every content that is on record as the loser of a conflict."""
-    found = set()
+    found: set[tuple[RowKey, bytes]] = set()
+    any_sql = f"SELECT 1 FROM syncnode_conflict WHERE tbl={tx.mark} LIMIT 1"
+    if tx.value(any_sql, (table,)) is None:
+        return found
     for _, conflict, _ in book.on_record():
         content = read_content(conflict.losing) if conflict.table == table else None
         if content is not None and conflict.column == CONTENT:

@@ -3,12 +3,12 @@
 All of it blocks, and runs after what else runs on the replica.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from syncnode.files.catalogue import Catalogue
 from syncnode.files.manifest import Content
-from syncproto.directions import Directions
 from syncproto.file_turns import ASKS_MAX, Ask, FileTurn, Piece, shared_out
 from syncproto.identity import SiteId
 from syncproto.session import Link
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from syncnode.replica import DatabaseReplica
 
 ASKED_S = 180.0  # after which what a peer was asked for may be asked of another one
-LACKING_FIRST_S, LACKING_LAST_S = 20.0, 1_800.0  # before a peer that lacks content is asked again
+LACKING_FIRST_S, LACKING_LAST_S = 5.0, 1_800.0  # before a peer that lacks content is asked again
 REFUSED_S = 3_600.0  # before one that gave wrong content is
 
 
@@ -61,7 +61,7 @@ class Supply:
         link = self._link(peer)
         if link is None:
             return None
-        pieces, lacking = self._given(shared_out(asks, room), link.directions)
+        pieces, lacking = self._given(shared_out(asks, room), link.agreed.unsent)
         wanted = tuple(shared_out(self._wanted(peer, link), own_room))
         for ask in wanted:
             self._asked[ask.digest] = (peer, self._now_s() + ASKED_S)
@@ -86,23 +86,18 @@ class Supply:
         return link if standing.frontier.includes(owed) else None
 
     def _given(
-        self, asks: Sequence[Ask], _: Directions
+        self, asks: Sequence[Ask], unsent: frozenset[str]
     ) -> tuple[list[Piece], list[bytes]]:
+        """`unsent`: the tables that stay back on this link, and so their files."""
         pieces, lacking = [], []
+        open_ones = [one for one in self.catalogues if one.table not in unsent]
         for ask in asks:
-            content = self._read(ask)
+            content = _read(open_ones, ask)
             if content:
                 pieces.append(Piece(ask.digest, ask.offset, content))
             else:
                 lacking.append(ask.digest)
         return pieces, lacking
-
-    def _read(self, ask: Ask) -> bytes | None:
-        for one in self.catalogues:
-            for known in one.folder.notes.with_digest(ask.digest):
-                if content := one.folder.read(known, ask.offset, ask.length):
-                    return content
-        return None
 
     def _wanted(self, peer: SiteId, link: Link) -> Iterator[Ask]:
         told, closed = link.told, link.agreed.unreceived
@@ -115,7 +110,9 @@ class Supply:
                 continue
             asked.add(content.digest)
             offset = one.folder.part_size(content.digest)
-            if offset >= content.size or self._must_begin_anew(peer, content.digest, offset):
+            if self._is_anothers(peer, content.digest, offset):
+                continue
+            if offset >= content.size or self._must_begin_anew(content.digest):
                 one.folder.drop_part(content.digest)
                 offset = 0
             yield Ask(content.digest, offset, content.size - offset)
@@ -130,13 +127,17 @@ class Supply:
 
     def _may_ask(self, peer: SiteId, content: Content) -> bool:
         now_s, digest = self._now_s(), content.digest
-        asked, until_s = self._asked.get(digest, (peer, 0.0))
-        if until_s > now_s:
+        if digest in self._asked and self._asked[digest][1] > now_s:
             return False
         return self._not_before.get((peer, digest), 0.0) <= now_s
 
-    def _must_begin_anew(self, peer: SiteId, digest: bytes, offset: int) -> bool:
-        return digest in self._alone and offset > 0 and self._givers.get(digest) != {peer}
+    def _is_anothers(self, peer: SiteId, digest: bytes, offset: int) -> bool:
+        """Content that one peer alone is to give, and another one is giving."""
+        givers = self._givers.get(digest, set())
+        return digest in self._alone and offset > 0 and len(givers) == 1 and peer not in givers
+
+    def _must_begin_anew(self, digest: bytes) -> bool:
+        return digest in self._alone and len(self._givers.get(digest, ())) != 1
 
     # Listening
 
@@ -155,13 +156,9 @@ class Supply:
 
     def lacking(self) -> dict[str, int]:
         """How much of what is missing each peer has said that it lacks."""
-        found: dict[str, int] = {}
-        for _, content in self._contents():
-            for peer, digest in self._pause_s:
-                if digest == content.digest:
-                    name = self._name_of(peer)
-                    found[name] = found.get(name, 0) + 1
-        return found
+        missing = {content.digest for _, content in self._contents()}
+        found = Counter(peer for peer, digest in self._pause_s if digest in missing)
+        return {self._name_of(peer): count for peer, count in found.items()}
 
     def _is_awaited(self, peer: SiteId, digest: bytes) -> bool:
         """It is the answer to what the peer was asked; nobody else is heard."""
@@ -214,6 +211,14 @@ class Supply:
         for key in [key for key in self._pause_s if key[1] == digest]:
             del self._pause_s[key]
             self._not_before.pop(key, None)
+
+
+def _read(catalogues: Sequence[Catalogue], ask: Ask) -> bytes | None:
+    for one in catalogues:
+        for known in one.folder.notes.with_digest(ask.digest):
+            if content := one.folder.read(known, ask.offset, ask.length):
+                return content
+    return None
 
 
 _UNKNOWN = SiteId(bytes(16))

@@ -188,8 +188,9 @@ def _sync_directory(path: Path) -> None:
 def certificate_of(key: SiteKey) -> bytes:
     """A new self-signed certificate (PEM) for the key; only the key in it means anything.
 
-    It is short, since every connection over a thin link begins with it. It is valid from 1970 to 9999 (RFC 5280's "no well-defined expiration date"), so that also
-    a machine whose clock starts at 1970 can serve, and other tools that do check dates agree.
+    It is short, since every connection over a thin link begins with it. It is valid from 1970 to
+    9999 (RFC 5280's "no well-defined expiration date"), so that also a machine whose clock starts
+    at 1970 can serve, and other tools that do check dates agree.
     """
     # Imported here: of all commands only `serve` makes a certificate.
     import datetime

@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 import trio
 
 from syncnode.links.metering import UNMETERED, Meter
+from syncnode.links.pace import Pace
 from syncnode.links.peers import Contact
 from syncnode.replica import EncodedChunk
 from syncnode.texts import skew_text, unshown_text, utc_text
@@ -134,7 +135,7 @@ def perform(
                 todo += session.took(replica.receive(chunk))
             case Cut(base, after):
                 assert standing is not None, "a session looks before it cuts"
-                todo += session.cut(replica.chunk(base, after), standing)
+                todo += session.cut(replica.chunk(base, after, session.chunk_bytes), standing)
             case Hear(frontier, directions):
                 replica.heard(session.peer, frontier, directions)
             case Renew(incarnation, common_seq):
@@ -240,6 +241,7 @@ class Exchanger:
         answer_s_max: How long a peer may be silent over a turn that brings it no rows.
         timeout_s: How long a peer may be silent at most.
         meter: Says when a request must wait for its budget.
+        batch_bytes: What rows sent or received at once may have at most, by the settings.
 
     Attributes:
         waiting_since_s: By peer that owes us an answer, since when by trio's clock.
@@ -260,7 +262,9 @@ class Exchanger:
         answer_s_max: float = ANSWER_S_MAX,
         timeout_s: Callable[[SiteId], float] = lambda _: ANSWER_S_MAX,
         meter: Meter = UNMETERED,
+        batch_bytes: Callable[[SiteId], int | None] = lambda _: None,
     ) -> None:
+        self._batch_bytes = batch_bytes
         self._replica = replica
         self._timeout_s = timeout_s
         self.meter = meter
@@ -276,6 +280,7 @@ class Exchanger:
         self._skew_ms_max = max(skew_ms_max, SKEW_MS_MIN)
         self._calling: dict[SiteId, trio.Lock] = defaultdict(trio.Lock)
         self._answering: dict[SiteId, trio.Lock] = defaultdict(trio.Lock)
+        self._paces: dict[SiteId, Pace] = defaultdict(Pace)
         self._skews_ms: dict[SiteId, int] = {}
         self._alarms: dict[SiteId, tuple[str, ...]] = {}
         self._unshown: dict[SiteId, int] = {}
@@ -314,19 +319,24 @@ class Exchanger:
             SyncError: It did not take place, or broke off: what was done so far is kept.
         """
         call, crossed = Call(peer, wait_ms), Crossed()
+        pace = self._paces[peer]
         self.crossed[peer] = crossed
         answer: bytes | None = None
         try:
             while True:
                 # Only one exchange a peer moves rows at a time; a waiting one stands beside it.
                 async with self._calling[peer]:
+                    pace.set(call, self._batch_bytes(peer))
                     step = await self._called(call, answer)
                     while isinstance(step.effect, Send) and not step.patient:
                         brings_rows = step.effect.turn.chunk is not None
                         limit_s = self._timeout_s(peer)
                         if not brings_rows:
                             limit_s = min(limit_s, self._answer_s_max)
-                        answer = await self._say(peer, step, limit_s)
+                        with pace.taken(step.effect.turn, trio.current_time) as note:
+                            answer = await self._say(peer, step, limit_s)
+                            note(len(step.body), len(answer))
+                        pace.set(call, self._batch_bytes(peer))
                         crossed.count(step, answer)
                         step = await self._called(call, answer)
                         crossed.rows_received = call.progress.rows_received

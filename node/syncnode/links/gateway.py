@@ -1,9 +1,10 @@
 """The door of a node: who may ask what over HTTP, as a bare ASGI application.
 
-Four requests exist, all with bytes in and bytes out; what the bytes mean is not known here:
+Five requests exist, all with bytes in and bytes out; what the bytes mean is not known here:
 
 - `POST /exchange`, signed by a known site (`identity/credentials.py`), and `POST /rest`, after a
   connection broke, for what is left of one (`unfinished.py`);
+- `POST /files`, signed in the same way, for the content of files, where some are declared;
 - `POST /join`, from a site that nobody knows yet; what it may do is proven inside its body, so
   here it is only small, and who cannot prove it may try only rarely;
 - `POST /meet`, in the same way, from a site that found this one on a LAN, where discovery is on.
@@ -89,6 +90,7 @@ class Gateway:
         exchange: Answers a body from a proven site.
         join: Answers a body from anyone.
         meet: The same for who found us on a LAN; None if nobody should.
+        files: Answers a proven site about files; None where none are declared.
         body_bytes_max: The longest body of an exchange.
         monotonic: A clock that only moves forward, in seconds; for the rate of joins.
     """
@@ -103,12 +105,15 @@ class Gateway:
         join: Callable[[bytes], Awaitable[bytes]],
         body_bytes_max: int,
         meet: Callable[[bytes], Awaitable[bytes]] | None = None,
+        files: Callable[[SiteId, bytes], Awaitable[bytes]] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._site = site
         self._boot_nonce = boot_nonce
         self._known_sites = known_sites
-        self._exchange = exchange
+        self._proven = {"/exchange": exchange}
+        if files is not None:
+            self._proven["/files"] = files
         self._unproven = {"/join": join}
         if meet is not None:
             self._unproven["/meet"] = meet
@@ -140,7 +145,7 @@ class Gateway:
 
     async def _response(self, scope: dict[str, Any], receive: Receive) -> _Response:
         path = scope["path"]
-        if path not in ("/exchange", REST_PATH, *self._unproven) or scope["query_string"]:
+        if path not in (REST_PATH, *self._proven, *self._unproven) or scope["query_string"]:
             raise _RefusedError(404, "there is nothing here")
         if scope["method"] != "POST":
             raise _RefusedError(405, "only POST is answered here", (b"allow", b"POST"))
@@ -171,7 +176,7 @@ class Gateway:
                 request.accepted = True
             if scope["path"] == REST_PATH:
                 return self._rest(proof.site, body)
-            response = await self._handled(self._exchange(proof.site, body))
+            response = await self._handled(self._proven[scope["path"]](proof.site, body))
             self._keep_answer(proof, request, response.body)
             return response
 

@@ -44,6 +44,10 @@ class LinkSettings:
         assert timeout_ms is not None, "the settings have a value for it"
         return timeout_ms / 1000
 
+    def batch_bytes(self, site: SiteId) -> int | None:
+        """What rows in one message may have at most; None where nothing is said."""
+        return self.of(site).batch_bytes
+
     def budget(self) -> Allowance | None:
         """That of all links together."""
         return self.settings.rules.budget

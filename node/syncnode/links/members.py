@@ -61,7 +61,13 @@ class Members:
         return [site for site, peer in self.by_site.items() if peer.url]
 
     async def post(
-        self, client: PeerClient, site: SiteId, body: bytes, *, timeout_s: float
+        self,
+        client: PeerClient,
+        site: SiteId,
+        body: bytes,
+        *,
+        timeout_s: float,
+        path: str = "/exchange",
     ) -> bytes:
         """A peer's answer, from the LAN if it is there, else from where it was declared to be.
 
@@ -74,14 +80,12 @@ class Members:
         near = self.nearby.get(site)
         if near is not None:
             try:
-                return await client.post(
-                    PeerAddress(site, near), "/exchange", body, timeout_s=timeout_s
-                )
+                return await client.post(PeerAddress(site, near), path, body, timeout_s=timeout_s)
             except PeerUnreachableError:  # so nothing has left
                 self.lost(site)
                 if not peer.url:
                     raise
-        return await client.post(self.address(site), "/exchange", body, timeout_s=timeout_s)
+        return await client.post(self.address(site), path, body, timeout_s=timeout_s)
 
 
 def _nobody_minds(_: SiteId) -> None:

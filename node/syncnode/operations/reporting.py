@@ -8,11 +8,14 @@ import json
 import os
 from collections.abc import Collection, Iterator
 from functools import cached_property
+from itertools import filterfalse
 from typing import TYPE_CHECKING, TypeVar
 
 from syncnode.apply.filters import FILTERED, check_filters
 from syncnode.apply.repairing import read_repairs
 from syncnode.capture import trigger_names
+from syncnode.files.reporting import file_notes
+from syncnode.files.settings import is_manifest
 from syncnode.hooks.queue import read_states, waiting
 from syncnode.identity.files import anchor_fault, exposed, key_fault
 from syncnode.identity.renewals import is_shared, read_renewals, told
@@ -44,6 +47,7 @@ from syncnode.store.keeping import count_kept
 from syncnode.store.link_words import LinkWords
 from syncnode.store.remains import existing_triggers, missing_text
 from syncnode.store.sidecar import EDITION, Sidecar, left_out, load_plan
+from syncnode.store.undone import DUE
 from syncnode.texts import skew_text, utc_text, written_text
 from syncproto.clock import milliseconds
 from syncproto.codec import decode_row
@@ -163,6 +167,10 @@ class _Look:
     def _drift(self) -> Drift:
         return drift(self._tx, self._plan)
 
+    @cached_property
+    def _files(self) -> list[str]:
+        return list(file_notes(self._settings, self._tx, self._book, self._names))
+
     # Status and peers
 
     def status(self) -> StatusReport:
@@ -184,7 +192,9 @@ class _Look:
             )
             and not (pending or parked or self._count(ASIDE) or self._catching_up())
             and left_out(self._tx) is None
+            and not book.settings.get(DUE)
             and not waiting_texts(self._tx, book.frontier)
+            and not self._files
         )
         network = settings.topology.network if settings.topology else None
         return StatusReport(
@@ -300,6 +310,8 @@ class _Look:
                 "they are kept, and shown once the application here is upgraded"
             )
         for name, count in count_kept(self._tx).items():
+            if is_manifest(name):
+                continue  # no application ever makes such a table
             rows = f"{_counted(count, 'row')} of {name}"
             yield (
                 f"{rows} {_is(count)} kept and passed on, for there is no such table here; shown "
@@ -309,7 +321,7 @@ class _Look:
         ours |= self._book.kept.keys()
         for peer in self._peers:
             theirs = decode_frontier(peer.frontier).scopes if peer.frontier is not None else None
-            if theirs and (more := sorted(theirs - ours)):
+            if theirs and (more := sorted(set(filterfalse(is_manifest, theirs - ours)))):
                 yield f"{peer.name} has tables that are not here: {', '.join(more[:NAMED])}"
             if behind := sorted(self._plan.by_name.keys() & {*peer.kept}):
                 yield (
@@ -346,6 +358,7 @@ class _Look:
         yield from self._disk()
         yield from self._catching_up()
         yield from waiting_texts(self._tx, self._book.frontier)
+        yield from self._files
         if large := left_out(self._tx):
             yield large
         for peer in self._peers:

@@ -397,6 +397,7 @@ def open_replica(
             names what never was there.
         StoreError: The database is no site, or lost columns or triggers.
     """
+    from syncnode.files.manifest import begin_manifests
     from syncnode.identity.credentials import load_key
     from syncnode.operations.following import finish_following, follow_schema
     from syncnode.operations.guarding import guard_if_possible
@@ -424,6 +425,7 @@ def open_replica(
             begin_with_peers(database, plan)
         else:
             forget_all(database, plan)
+        begin_manifests(database, plan, [one.table for one in settings.files])
         replica = DatabaseReplica(
             database,
             Anchor(settings.anchor),

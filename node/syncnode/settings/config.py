@@ -31,6 +31,9 @@
     [lan]                                       # sites nearby find each other: lan_settings.py
     discover = true
 
+    [files.complex_obs]                         # files beside the database: files/settings.py
+    path = "/var/lib/openmrs/complex_obs"
+
     [filters]                                   # what is shown instead: filters.py
     person = ["without_phone"]
 
@@ -50,6 +53,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from syncnode.apply.filters import read_filters
+from syncnode.files.settings import Directory, read_files
 from syncnode.schema.rule_files import read_maps
 from syncnode.settings.database_url import (
     DATABASE_EXAMPLES,
@@ -139,6 +143,7 @@ class Settings:
         lan: Whether sites nearby find each other.
         share: Several `serve` may work on the database at once.
         rules: What is said of our links: which tables cross them, when and how we call.
+        files: Directories whose files take part.
     """
 
     path: Path
@@ -158,6 +163,7 @@ class Settings:
     lan: Lan = NO_LAN
     rules: SiteRules = NO_RULES
     share: bool = False
+    files: tuple[Directory, ...] = ()
 
     @property
     def url(self) -> str | None:
@@ -266,6 +272,7 @@ def _settings(document: Document, environment: Mapping[str, str]) -> Settings | 
     hooks = read_hooks(root.table("hooks"))
     filters = read_filters(root.table("filters"))
     lan = read_lan(root.table("lan"))
+    files = read_files(root.table("files"), folder)
     site = root.table("site")
     rules = read_rules(site)
     if calls_every_ms is not None:
@@ -298,6 +305,7 @@ def _settings(document: Document, environment: Mapping[str, str]) -> Settings | 
         lan=lan,
         rules=rules,
         share=share,
+        files=files,
     )
     settings, faults = within_network(settings)
     for place, text in faults:

@@ -141,8 +141,8 @@ class OurMember:
             self._pending_ms = []
         return standing
 
-    def chunk(self, base: Frontier, after: int) -> Chunk:
-        return self.record.chunk(base, after)
+    def chunk(self, base: Frontier, after: int, bytes_max: int = 0) -> Chunk:
+        return self.record.chunk(base, after, bytes_max)
 
     def receive(self, chunk: Chunk) -> Receipt:
         before = self.replica.frontier
