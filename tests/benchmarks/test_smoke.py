@@ -20,7 +20,7 @@ def table_of(*options: str) -> dict[tuple[str, str], str]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    lines = [line for line in done.stdout.splitlines() if line.startswith(("| W", "| S"))]
+    lines = [line for line in done.stdout.splitlines() if line.startswith(("| W", "| S", "| L"))]
     cells = [line.split("|") for line in lines]
     return {(cell[1].strip(), cell[2].strip()): cell[3].strip() for cell in cells}
 
@@ -51,3 +51,11 @@ def test_an_unknown_workload_is_refused():
     )
     assert done.returncode == 2
     assert "there is no W9" in done.stderr
+
+
+def test_each_workload_of_links_gives_its_lines():
+    table = table_of("--only", "L1,L3,L5,L6")  # L2 and L4 take minutes, whatever the size
+    assert {name for name, _ in table} == {"L1", "L3", "L5", "L6"}
+    # These are no times, so they hold on any machine.
+    assert float(table["L1", "nothing new, bodies"].split()[0]) < 100
+    assert float(table["L1", "nothing new, all"].split()[0]) < 400

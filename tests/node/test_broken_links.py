@@ -204,8 +204,8 @@ async def test_the_rest_of_an_answer_is_given_again_without_a_second_handling():
 
 
 def test_a_question_for_the_rest_is_exact():
-    assert decode_question(encode_question(b"s" * SIGNATURE_BYTES, 7)) == (b"s" * 64, 7)
-    for body in (b"", b"s" * 71, b"s" * 73):
+    assert decode_question(encode_question(b"s" * SIGNATURE_BYTES, 7)) == (b"s" * 8, 7)
+    for body in (b"", b"s" * 15, b"s" * 17):
         with pytest.raises(MalformedMessageError):
             decode_question(body)
     assert encode_rest(Request(bytearray(b"abc")), 0) == HAVE_OF_BODY + (3).to_bytes(8, "big")

@@ -18,7 +18,7 @@ from syncnode.links.peers import Contact
 from syncnode.replica import EncodedChunk
 from syncnode.texts import skew_text, unshown_text, utc_text
 from syncproto.codec import decode_chunk, encode_turn, split_turn
-from syncproto.errors import RefusedError, StoreError, SyncError
+from syncproto.errors import RefusedError, StoreError, SyncError, TransportError
 from syncproto.frontier import Frontier
 from syncproto.identity import SiteId
 from syncproto.messages import Turn
@@ -343,7 +343,13 @@ class Exchanger:
                         watch(call)
                 if isinstance(step.effect, Finish):
                     break
-                answer = await self._say(peer, step, wait_ms / 1000 + WAIT_MARGIN_S)
+                try:
+                    answer = await self._say(peer, step, wait_ms / 1000 + WAIT_MARGIN_S)
+                except TransportError:
+                    # Rows that are under way beside it go on where the link broke; who hears that
+                    # this one failed would end them.
+                    async with self._calling[peer]:
+                        raise
                 crossed.count(step, answer)
         except SyncError as error:
             if not isinstance(error, StoreError):

@@ -11,7 +11,7 @@ process of the server: its nonce is known to those alone who have proven who the
 from collections import OrderedDict, defaultdict
 from dataclasses import dataclass, field
 
-from syncnode.identity.credentials import SIGNATURE_BYTES, Proof
+from syncnode.identity.credentials import Proof
 from syncproto.errors import MalformedMessageError
 from syncproto.identity import SiteId
 
@@ -21,6 +21,7 @@ RESUMED_BYTES_MIN = 512  # what is smaller is as cheap to send again
 KEPT_PER_SITE = 2  # a site moves rows in one exchange at a time
 KEPT_BYTES_MAX = 32 << 20
 _LENGTH_BYTES = 8
+_NAME_BYTES = 8  # of a signature, among the few requests of one site
 
 
 @dataclass(slots=True)
@@ -48,7 +49,11 @@ class Unfinished:
         self._by_site: dict[SiteId, OrderedDict[bytes, Request]] = defaultdict(OrderedDict)
 
     def find(self, site: SiteId, signature: bytes) -> Request | None:
-        return self._by_site[site].get(signature) if site in self._by_site else None
+        """The request whose signature begins with this."""
+        for known, request in self._by_site[site].items() if site in self._by_site else ():
+            if known.startswith(signature):
+                return request
+        return None
 
     def keep(self, proof: Proof, request: Request) -> None:
         """From now on this is that request; the oldest are let go of."""
@@ -77,17 +82,18 @@ class Unfinished:
 
 def encode_question(signature: bytes, got: int) -> bytes:
     """Asks for the rest of an answer of which so many bytes have come."""
-    return signature + got.to_bytes(_LENGTH_BYTES, "big")
+    return signature[:_NAME_BYTES] + got.to_bytes(_LENGTH_BYTES, "big")
 
 
 def decode_question(body: bytes) -> tuple[bytes, int]:
-    """
+    """The beginning of a signature, and how much has come.
+
     Raises:
         MalformedMessageError: It is none.
     """
-    if len(body) != SIGNATURE_BYTES + _LENGTH_BYTES:
+    if len(body) != _NAME_BYTES + _LENGTH_BYTES:
         raise MalformedMessageError("a question for the rest names one request and a length")
-    return body[:SIGNATURE_BYTES], int.from_bytes(body[SIGNATURE_BYTES:], "big")
+    return body[:_NAME_BYTES], int.from_bytes(body[_NAME_BYTES:], "big")
 
 
 REST_OF_ANSWER, HAVE_OF_BODY = b"A", b"B"
