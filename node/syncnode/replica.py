@@ -7,7 +7,7 @@ and a process may be killed at any instruction.
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from syncnode.apply.batches import Applier
@@ -16,6 +16,7 @@ from syncnode.apply.repairing import SETTING as REPAIRS
 from syncnode.apply.repairing import Rewriting, with_repair
 from syncnode.apply.taking import Taking
 from syncnode.capture.dropped import CLAIMED, repeat_deletes
+from syncnode.capture.renewing import begin_incarnation
 from syncnode.capture.seal import NotPlain, Sealer
 from syncnode.dialects.base import Mode
 from syncnode.hooks.queue import note_applied
@@ -47,25 +48,33 @@ from syncnode.store.bundles import (
 )
 from syncnode.store.database import Database, Transaction
 from syncnode.store.dismissals import OPEN
-from syncnode.store.hidden import HELD, PARKED, STATE_HERE, HiddenRows
-from syncnode.store.keeping import begin, lacking, rewrite_kept
+from syncnode.store.hidden import PARKED, HiddenRows
+from syncnode.store.keeping import begin, lacking
 from syncnode.store.link_words import LinkWords, directions_text, note_unwanted
 from syncnode.store.reading import Reader
 from syncnode.store.references import Referrers, inbound_keys
 from syncnode.store.sidecar import EDITION, RENEWAL_DUE, Sidecar, load_plan
+from syncnode.store.staging import (
+    EncodedChunk,
+    in_steps,
+    positions_left,
+    scopes_text,
+    stage_chunk,
+    staged,
+    with_staged,
+)
 from syncnode.store.table import Origins, Table
 from syncnode.store.undone import DUE
 from syncnode.trace import phase
 from syncproto.bundle_rules import Fate, fate
 from syncproto.clock import SKEW_MS_MAX, latest_acceptable, milliseconds
-from syncproto.codec import decode_cells, decode_chunk, encode_chunk
+from syncproto.codec import decode_cells, encode_chunk
 from syncproto.delta import Chunk, Cursor
 from syncproto.directions import EVERY_WAY, Directions
 from syncproto.errors import LimitExceededError, StoreError
 from syncproto.frontier import Frontier
 from syncproto.frontier_blob import decode_frontier, encode_frontier
 from syncproto.identity import Dot, Origin, RowKey, SiteId
-from syncproto.memory import forgotten, redotted
 from syncproto.merge import Conflict
 from syncproto.replica import Receipt, Standing
 
@@ -79,13 +88,6 @@ ROWS_MAX = 40_000
 ATTEMPTS_MAX = 5  # of a step that meets a long journal or a locked row
 ATTEMPT_PAUSE_S = 0.2
 EVERY_TABLE_CROSSES = LinkWords(NO_RULES)
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedChunk(Chunk):
-    """A chunk with its bytes, so that it is encoded once and staged as it came."""
-
-    encoded: bytes = b""
 
 
 class DatabaseReplica:
@@ -235,7 +237,7 @@ class DatabaseReplica:
                 latest=latest,
                 frontier=book.frontier,
                 sums=book.told_sums,
-                settled=not self._unsettled(tx) and not self._in_steps(tx),
+                settled=not self._unsettled(tx) and not in_steps(tx),
                 unshown=self._unshown(tx),
                 kept=frozenset(book.kept),
                 directions=self.words.of(tx, peer, book.frontier.scopes),
@@ -254,7 +256,7 @@ class DatabaseReplica:
         with phase("send"), self.database.snapshot() as tx:
             book = self._load(tx)
             hidden = HiddenRows(book)
-            if self._in_steps(tx):
+            if in_steps(tx):
                 raise StoreError("this site is between the steps of a catch-up", transient=True)
             sealer = self._sealer(book, hidden)
             if sealer.seal():
@@ -381,7 +383,12 @@ class DatabaseReplica:
         with self.database.write() as tx:
             book = self._load(tx)
             before = book.origin.incarnation
-            self._renew(book, incarnation, common_seq)
+            hidden = HiddenRows(book)
+            begin_incarnation(
+                *(book, hidden, self.tables, self._sealer(book, hidden), incarnation, common_seq),
+                nonce=self._nonce,
+                wall_ms=self._wall_ms(),
+            )
             if why is not None:
                 renewal = Renewal(self._wall_ms(), before, book.origin.incarnation, why)
                 book.set(SETTING, with_one_more(book.settings, renewal))
@@ -431,7 +438,7 @@ class DatabaseReplica:
         with self.database.snapshot() as tx:
             book = self._load(tx)
             hidden = HiddenRows(book)
-            if self._in_steps(tx):
+            if in_steps(tx):
                 raise StoreError("this site is between the steps of a catch-up", transient=True)
             if self._sealer(book, hidden).seal():
                 book.save()
@@ -471,7 +478,7 @@ class DatabaseReplica:
                 f"SELECT row_count FROM syncnode_stage WHERE sender={tx.mark}",
                 (chunk.sender.site,),
             )
-            self._put_on_stage(tx, chunk, waiting or 0, new=new, first_lsn=book.lsn + 1)
+            stage_chunk(tx, chunk, waiting or 0, new=new, first_lsn=book.lsn + 1)
 
     # Taking a delta in
 
@@ -494,7 +501,7 @@ class DatabaseReplica:
                 f"WHERE sender={tx.mark}",
                 (sender,),
             )
-            if self._in_steps(tx):
+            if in_steps(tx):
                 raise StoreError("this site is between the steps of a catch-up", transient=True)
             if stage is not None and stage[0] != chunk.sender.incarnation:
                 stage = None
@@ -506,7 +513,7 @@ class DatabaseReplica:
             if stage is None or chunk.after == 0:
                 self._drop_stage(tx, sender)
                 stage = None
-            elif stage[3] not in (None, _scopes_text(chunk)):
+            elif stage[3] not in (None, scopes_text(chunk)):
                 # A rule has changed: of a table that came in half way the parts before lack rows,
                 # and the end would claim them.
                 self._drop_stage(tx, sender)
@@ -517,7 +524,7 @@ class DatabaseReplica:
                 before = book.lsn
                 applier = self._applier(book, hidden, sealer, careful=careful)
                 try:
-                    applier.apply(self._with_staged(tx, sender, chunk), chunk.claim)
+                    applier.apply(with_staged(tx, sender, chunk), chunk.claim)
                     self._drop_stage(tx, sender)
                     joined = book.frontier.joined(chunk.claim)
                     book.advance(joined, self._wall_ms(), sender=sender)
@@ -527,54 +534,9 @@ class DatabaseReplica:
                 self._queue_hooks(book, before)
                 book.save()
                 return Receipt(taken=True, applied=True)
-            self._put_on_stage(tx, chunk, waiting, new=stage is None, first_lsn=book.lsn + 1)
+            stage_chunk(tx, chunk, waiting, new=stage is None, first_lsn=book.lsn + 1)
             book.save()
             return Receipt(taken=True, applied=False)
-
-    def _with_staged(self, tx: Transaction, sender: SiteId, last: Chunk) -> Iterator[Chunk]:
-        for (position,) in tx.rows(
-            f"SELECT position FROM syncnode_staged WHERE sender={tx.mark} ORDER BY position",
-            (sender,),
-        ):
-            yield self._staged(tx, sender, position)
-        yield last
-
-    def _staged(self, tx: Transaction, sender: SiteId, position: int) -> Chunk:
-        body = tx.value(
-            f"SELECT body FROM syncnode_staged WHERE sender={tx.mark} AND position={tx.mark}",
-            (sender, position),
-        )
-        # Gone in the same transaction: its pages serve the rows that come out of it.
-        tx.execute(
-            f"DELETE FROM syncnode_staged WHERE sender={tx.mark} AND position={tx.mark}",
-            (sender, position),
-        )
-        return decode_chunk(bytes(body))
-
-    def _put_on_stage(
-        self, tx: Transaction, chunk: Chunk, waiting: int, *, new: bool, first_lsn: int
-    ) -> None:
-        sender, m = chunk.sender.site, tx.mark
-        encoded = chunk.encoded if isinstance(chunk, EncodedChunk) else b""
-        position = tx.value(
-            f"SELECT max(position) FROM syncnode_staged WHERE sender={m}", (sender,)
-        )
-        tx.execute(
-            f"INSERT INTO syncnode_staged (sender, position, body) VALUES ({m}, {m}, {m})",
-            (sender, (position or 0) + 1, encoded or encode_chunk(chunk)),
-        )
-        if new:
-            tx.execute(
-                "INSERT INTO syncnode_stage (sender, incarnation, lsn, claim, applied, first_lsn, "
-                f"row_count) VALUES ({m}, {m}, 0, NULL, 0, 0, 0)",
-                (sender, chunk.sender.incarnation),
-            )
-        claim = encode_frontier(chunk.claim) if chunk.claim is not None else None
-        tx.execute(
-            f"UPDATE syncnode_stage SET lsn={m}, row_count={m}, claim={m}, first_lsn={m}, "
-            f"scopes={m} WHERE sender={m}",
-            (chunk.upto, waiting + chunk.row_count, claim, first_lsn, _scopes_text(chunk), sender),
-        )
 
     def _take_step(
         self, sender: SiteId, applied: int, claim: Frontier, first_lsn: int, careful: bool
@@ -587,9 +549,9 @@ class DatabaseReplica:
             sealer = self._sealer(book, hidden)
             sealer.seal(single_read=tx.dialect.name != "sqlite")
             m = tx.mark
-            positions_left = self._positions_left(tx, sender, applied)
-            tx.dialect.catching_up(tx, bool(positions_left))
-            if not positions_left:
+            left = positions_left(tx, sender, applied)
+            tx.dialect.catching_up(tx, bool(left))
+            if not left:
                 book._first_lsn = min(first_lsn, book._first_lsn)
                 came_from = exporter_of(tx, sender)
                 book.advance(book.frontier.joined(claim), self._wall_ms(), sender=came_from)
@@ -599,7 +561,7 @@ class DatabaseReplica:
                 applier = self._applier(book, hidden, sealer, careful=careful)
                 taken: list[int] = []
                 try:
-                    applier.apply(self._step_of(tx, sender, positions_left, taken), claim)
+                    applier.apply(self._step_of(tx, sender, left, taken), claim)
                 finally:
                     applier.finish()
                 self._queue_hooks(book, before)
@@ -609,17 +571,8 @@ class DatabaseReplica:
                 self._repeat_deletes(book, before)
             book.save()
 
-    def _positions_left(self, tx: Transaction, sender: SiteId, applied: int) -> list[int]:
-        """Of the staged chunks that have yet to be applied."""
-        found = tx.rows(
-            f"SELECT position FROM syncnode_staged WHERE sender={tx.mark} "
-            f"AND position>{tx.mark} ORDER BY position",
-            (sender, applied),
-        )
-        return [position for (position,) in found]
-
     def _step_of(
-        self, tx: Transaction, sender: SiteId, positions_left: Sequence[int], taken: list[int]
+        self, tx: Transaction, sender: SiteId, left: Sequence[int], taken: list[int]
     ) -> Iterator[Chunk]:
         """The chunks of one step, each read when the one before it is applied; their positions
         come into `taken`.
@@ -629,8 +582,8 @@ class DatabaseReplica:
         about equally long: the last one tells whether another fits.
         """
         rows = 0
-        for position in positions_left:
-            chunk = self._staged(tx, sender, position)
+        for position in left:
+            chunk = staged(tx, sender, position)
             taken.append(position)
             rows += chunk.row_count
             yield chunk
@@ -683,7 +636,7 @@ class DatabaseReplica:
         with self.database.write() as tx:
             book = self._load(tx)
             bundle = find_bundle(tx, name)  # in this transaction: another process may have it
-            if bundle is None or self._in_steps(tx):
+            if bundle is None or in_steps(tx):
                 return False
             what = fate(book.frontier, bundle.base, bundle.claim, whole=bundle.whole)
             if what is Fate.NOT_NEEDED:
@@ -699,8 +652,8 @@ class DatabaseReplica:
             applier = self._applier(book, hidden, sealer, careful=careful)
             stage = SiteId(bundle.id)
             try:
-                staged = (self._staged(tx, stage, one) for one in list(positions(tx, bundle.id)))
-                applier.apply(staged, bundle.claim)
+                parts = (staged(tx, stage, one) for one in list(positions(tx, bundle.id)))
+                applier.apply(parts, bundle.claim)
                 drop_bundle(tx, bundle.id)
                 joined = book.frontier.joined(bundle.claim)
                 book.advance(joined, self._wall_ms(), sender=bundle.exporter)
@@ -709,9 +662,6 @@ class DatabaseReplica:
             self._queue_hooks(book, before)
             book.save()
             return True
-
-    def _in_steps(self, tx: Transaction) -> bool:
-        return tx.value("SELECT 1 FROM syncnode_stage WHERE claim IS NOT NULL LIMIT 1") is not None
 
     # Coming to rest after local changes
 
@@ -823,83 +773,6 @@ class DatabaseReplica:
                 book.set(REPAIRS, with_repair(book.settings, dot))
             book.save()
 
-    # A new incarnation
-
-    def _renew(self, book: Sidecar, incarnation: int, common_seq: int) -> None:
-        old = book.origin
-        first = book.tx.value(
-            f"SELECT min(lsn) FROM syncnode_changeset WHERE origin={book.tx.mark} "
-            f"AND seq>{book.tx.mark}",
-            (book.number(old), common_seq),
-        )
-        nonce = book.recent_nonces(old).get(common_seq)
-        book.origin = Origin(old.site, max(incarnation, old.incarnation + 1))
-        book.set("incarnation", str(book.origin.incarnation))
-        if first is None:
-            return
-        upto = book.lsn
-        hidden = HiddenRows(book)
-        sealer = self._sealer(book, hidden)
-        dot = book.open_changeset(self._nonce())
-        wall_ms = self._wall_ms()
-        origins = Origins(book.origin_of, decode_cells)
-        for table in self.tables.values():
-            if table.plan.key_kind == "none":
-                continue
-            clocked = self._clocked(book.tx, table, first, upto, book.number(old))
-            elsewhere = hidden.get(table.number, clocked)
-            for key in clocked:
-                if key in elsewhere and elsewhere[key].place in STATE_HERE:
-                    continue  # its state is not what the table shows: below
-                pk = table.find(book.tx, [key]).get(key)
-                if pk is None:
-                    continue
-                for stored in table.by_pk(book.tx, [pk], origins):
-                    row = table.row_of(stored)
-                    if any(s.origin == old and s.seq > common_seq for s in row.stamps()):
-                        again = redotted(row, old, common_seq, dot)
-                        sealer.write_clock(table, pk, key, again, row)
-        for _, number, key, row in list(hidden.changed(first, upto)):
-            here = hidden.get(number, [key]).get(key)
-            if here is None or here.place == HELD:
-                continue
-            if any(s.origin == old and s.seq > common_seq for s in row.stamps()):
-                again = redotted(row, old, common_seq, dot)
-                if number not in self.tables:  # a manifest of files
-                    name = next(name for name, kept in book.kept.items() if kept == number)
-                    states = ({key: row}, {key: again})
-                    rewrite_kept(book, hidden, name, *states, wall_ms=wall_ms)
-                    continue
-                sealer.put_hidden(self.tables[number], key, replace(here, row=again), row)
-        m = book.tx.mark
-        book.lsn += 1
-        book.tx.execute(
-            f"UPDATE syncnode_conflict SET origin={m}, seq={m}, lsn={m} "
-            f"WHERE origin={m} AND seq>{m}",
-            (book.number(dot.origin), dot.seq, book.lsn, book.number(old), common_seq),
-        )
-        book.frontier = forgotten(book.frontier, old, common_seq, nonce)
-        book.tx.execute(
-            f"DELETE FROM syncnode_changeset WHERE origin={m} AND seq>{m}",
-            (book.number(old), common_seq),
-        )
-        book.close_changeset(wall_ms)
-
-    def _clocked(
-        self, tx: Transaction, table: Table, first: int, upto: int, origin: int
-    ) -> list[RowKey]:
-        """Keys of the rows of these lsn that may bear stamps of an origin."""
-        return [
-            RowKey(bytes(key))
-            for (key,) in tx.rows(
-                f"SELECT syncnode_key FROM {table.clock_name} "
-                f"WHERE syncnode_lsn BETWEEN {tx.mark} AND {tx.mark} "
-                f"AND (syncnode_origin={tx.mark} OR syncnode_cells IS NOT NULL) "
-                "ORDER BY syncnode_lsn",
-                (first, upto, origin),
-            )
-        ]
-
     # The anchor
 
     def _check_anchor(self) -> None:
@@ -978,12 +851,6 @@ class DatabaseReplica:
             goal = int(rows * self._chunk_bytes_max * 0.6 / encoded)
             self._rows_next = max(1, min(goal, ROWS_MAX, 4 * max(rows, self._rows_next)))
             self._rows_known = True
-
-
-def _scopes_text(chunk: Chunk) -> str | None:
-    """The scopes that a part of a delta speaks of, as they stand with the stage; None for what was
-    not asked for in an exchange."""
-    return "\n".join(sorted(chunk.base.scopes)) or None
 
 
 def _why_behind(anchor: Anchor, held: Anchored | None, book: Sidecar, seq: int) -> str | None:

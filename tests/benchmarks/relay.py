@@ -15,7 +15,8 @@ from typing import Self
 
 PIECE_BYTES = 256 * 1024
 PIECE_S = 0.1  # of a line with a rate: fine enough to cut anywhere, coarse enough to cost nothing
-BUFFER_BYTES = 4096  # of a socket, before a line with a rate: the kernel doubles it
+# Of a socket, before a line with a rate: the kernel doubles it. With less it waits for itself.
+BUFFER_BYTES, BUFFER_S = 4096, 0.5
 IN_FLIGHT_MAX = 10_000
 JOIN_S = 2.0
 
@@ -179,9 +180,12 @@ class Relay:
             thread.start()
 
     def _shape(self, end: socket.socket) -> None:
-        if self._up.line.bytes_a_s is not None or self._down.line.bytes_a_s is not None:
+        rates = [lane.line.bytes_a_s for lane in (self._up, self._down)]
+        thin = [rate for rate in rates if rate is not None]
+        if thin:
+            size = max(BUFFER_BYTES, round(max(thin) * BUFFER_S))
             for kind in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-                end.setsockopt(socket.SOL_SOCKET, kind, BUFFER_BYTES)
+                end.setsockopt(socket.SOL_SOCKET, kind, size)
 
     def _pass(
         self, lane: "_Lane", pair: "_Pair", source: socket.socket, target: socket.socket

@@ -917,7 +917,7 @@ MUTANTS = (
     ),
     Mutant(
         "bundles: another process has applied it", "node/syncnode/replica.py",
-        "if bundle is None or self._in_steps(tx):", "if self._in_steps(tx):",
+        "if bundle is None or in_steps(tx):", "if in_steps(tx):",
         "tests/node/test_bundles.py::test_what_another_process_has_taken_is_not_taken_again",
     ),
     Mutant(
@@ -1001,6 +1001,17 @@ MUTANTS = (
         "received only: a column that came later stays", "node/syncnode/apply/restoring.py",
         "            _write_bare(settler, table, rows)\n", "",
         received("a_column_that_comes_later_is_undone_like_others"),
+    ),
+    Mutant(
+        "received only: a row keeps what another needs back", "node/syncnode/apply/restoring.py",
+        "            _give_way(settler, table, rows)\n", "",
+        received("a_row_that_took_the_place_of_two_gives_both_back"),
+    ),
+    Mutant(
+        "received only: images lose their parents between two steps", UNDOING,
+        "        self.sealer.vacant.append((self.table, pk))\n        local",
+        "        self.table.delete_clocks(self.sealer._tx, [pk])\n        local",
+        received("images_of_later_steps_know_the_rows_that_went_before"),
     ),
     Mutant(
         "received only: the value that lost is taken", "node/syncnode/apply/taking.py",

@@ -4,8 +4,8 @@ import pytest
 from benchmarks.relay import Line, Relay
 from processes import ProcessSite, eventually
 
-ROWS = 1_500
-THIN = Line(60_000, 0.01)
+ROWS = 1_000
+THIN = Line(20_000, 0.01)
 CUT_EVERY_S = 0.7
 
 

@@ -3,6 +3,7 @@
 import os
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 from file_desks import FileDesk, talk
@@ -12,6 +13,7 @@ from sites import one_network, settle, sync
 
 from syncnode.files.manifest import Change, Content, write_changes
 from syncnode.files.names import OWN, beside, name_fault
+from syncnode.operations.reporting import conflicts, status
 from syncproto.directions import Directions
 from syncproto.keys import composite_key
 
@@ -136,6 +138,36 @@ def test_two_sites_that_write_one_name_both_keep_what_they_wrote(desk):
     (conflict,) = a.site.conflicts()
     assert conflict[:2] == (TABLE, "content")
     assert conflict[3].startswith(_digest(b"by a").hex())
+    (report,) = conflicts(a.site.settings)
+    assert (report.table, report.column) == (TABLE, "content")
+
+
+def test_status_names_what_is_missing_who_wrote_it_and_who_lacks_it_too(desk):
+    a, relay, b = desk("a"), desk("relay", wanted=False), desk("b")
+    a.write("one.jpg", b"one")
+    a.look()
+    for one, other in ((a, relay), (relay, b), (relay, b)):
+        sync(one.site, other.site)
+
+    def notes(of: FileDesk) -> list[str]:
+        found = status(replace(of.site.settings, files=(of.directory,))).notes
+        return [note for note in found if note.startswith("files of obs")]
+
+    (note,) = notes(b)
+    assert note.startswith("files of obs: 1 file (3 bytes) missing here, written at ")
+    assert notes(relay) == notes(a) == []
+    talk(b, relay)
+    b.folder.notes.put_asked(b.supply.lacking())
+    (note,) = notes(b)
+    assert note.endswith("; relay lacks 1 of them, too")
+    sync(a.site, b.site)
+    talk(b, a)
+    b.folder.notes.put_asked(b.supply.lacking())
+    assert notes(b) == []
+    b.folder.close()
+    b.root.rename(b.root.with_name("away"))
+    (note,) = notes(b)
+    assert note == f"files of obs: there is no directory {b.root}"
 
 
 def test_equal_files_of_two_sites_are_no_conflict(desk):
@@ -231,7 +263,7 @@ def test_a_link_in_the_way_is_not_followed(desk, tmp_path):
     assert a.held() == {"scans/one.jpg": b"one", "leak": b"two"}
     # Once the way is free it comes.
     (b.root / "scans").unlink()
-    b.catalogue.try_again()
+    b.catalogue.tidy(0.0)
     exchange(a, b)
     assert b.held()["scans/one.jpg"] == b"one"
 
@@ -311,10 +343,13 @@ def test_what_was_written_between_look_and_arrival_stays(desk):
     assert b.held() == {"one.jpg": b"edited, and nobody has looked"}
     b.look()
     exchange(a, b)
-    b.look()
+    a.look()
     exchange(a, b)
     assert sorted(a.held().values()) == sorted(b.held().values())
     assert set(b.held().values()) == {b"two", b"edited, and nobody has looked"}
+    (conflict,) = b.site.conflicts()
+    assert b.site.conflicts() == a.site.conflicts()
+    assert conflict[3].startswith(_digest(b"two").hex())
 
 
 def test_patterns_and_sizes_bound_what_takes_part(desk):
@@ -361,6 +396,28 @@ def test_a_site_under_a_new_incarnation_goes_on_as_the_author_of_its_files(desk)
     a.site.check()
     exchange(a, b)
     assert b.held() == {"one.jpg": b"one", "two.jpg": b"two"}
+
+
+def test_the_trash_is_emptied_in_time_and_parts_that_nobody_wants_go(desk):
+    a, b = desk("a"), desk("b")
+    a.write("one.jpg", b"one" * 1_000)
+    a.look()
+    settle(a.site, b.site)
+    talk(b, a, room=500, cut_at=2)
+    assert b.folder.part_size(_digest(b"one" * 1_000)) == 500
+    a.write("one.jpg", b"two")
+    a.look()
+    exchange(a, b)
+    b.catalogue.tidy(0.0)
+    assert os.listdir(b.root / OWN / "parts") == []
+    (a.root / "one.jpg").unlink()
+    a.look()
+    exchange(a, b)
+    now_s = (b.root / OWN).stat().st_mtime
+    b.catalogue.tidy(now_s + 29 * 86_400)
+    assert b.trash() == [b"two"]
+    b.catalogue.tidy(now_s + 40 * 86_400)
+    assert b.trash() == []
 
 
 @pytest.mark.parametrize("step", ["announced", "moved away", "put"])

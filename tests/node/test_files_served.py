@@ -80,5 +80,53 @@ def test_files_arrive_change_move_and_go_at_every_site(tmp_path, sites):
         assert site.report("status")["conflicts"] == 0
 
 
+def test_a_fetch_goes_on_after_either_side_was_killed(tmp_path, sites):
+    hub, north = Desk(tmp_path, "hub"), Desk(tmp_path, "north", listens=False)
+    sites += [hub, north]
+    hub.start()
+    hub.admit(north)
+    content = os.urandom(45_000_000)
+    (north.files / "scan.tif").write_bytes(content)
+    parts = hub.files / OWN / "parts"
+    north.start()
+    reached = 0
+    for victim in (hub, north):
+        eventually(lambda reached=reached: _size(parts) > reached)
+        victim.kill()
+        reached = _size(parts)
+        assert 0 < reached < len(content), "it was under way"
+        victim.start()
+    eventually(lambda: _is_done(hub, parts, reached))
+    assert hub.held() == {"scan.tif": content}
+
+
+def test_a_relay_that_wants_no_files_says_so_and_another_way_brings_them(tmp_path, sites):
+    hub, north, south = three(tmp_path, sites, hub="wanted = false\n")
+    north.start()
+    south.start()
+    (north.files / "one.jpg").write_bytes(b"one")
+    eventually(lambda: "hub lacks 1 of them, too" in south.notes())
+    assert not south.report("status")["in_sync"]
+    assert "1 file (3 bytes) missing here" in south.notes()
+    assert hub.held() == south.held() == {}
+    assert hub.report("status")["in_sync"]
+    hub.kill()
+    hub.config.write_text(hub.config.read_text().replace("wanted = false", "wanted = true"))
+    hub.start()
+    eventually(lambda: south.held() == {"one.jpg": b"one"})
+    eventually(lambda: south.report("status")["in_sync"])
+
+
+def _size(parts: Path) -> int:
+    return sum(path.stat().st_size for path in parts.glob("*") if len(path.name) == 64)
+
+
+def _is_done(hub: Desk, parts: Path, reached: int) -> bool:
+    size = _size(parts)
+    done = bool(hub.held())
+    assert done or size >= reached, "it began anew"
+    return done
+
+
 def _files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]

@@ -290,6 +290,24 @@ def test_a_row_that_took_the_place_of_two_gives_both_back(chain: Chain):
     assert content(mid, "concept") == content(chain.top, "concept")
 
 
+def test_images_of_later_steps_know_the_rows_that_went_before(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch
+):
+    fill(chain.top)
+    child = "UPDATE concept SET broader=(SELECT min(id) FROM concept) WHERE uuid=?"
+    run(chain.top, child, U[2])
+    chain.rounds()
+    mid = chain.mid
+    before = content(mid, "concept")
+    monkeypatch.setattr("syncnode.capture.seal.LINES_PER_STEP", 1)
+    mid.sql("PRAGMA foreign_keys = OFF")
+    run(mid, "DELETE FROM concept WHERE uuid=?", U[1])
+    run(mid, "DELETE FROM concept WHERE uuid=?", U[2])
+    mid.replica.seal()
+    mid.check()
+    assert content(mid, "concept") == before
+
+
 def test_rows_that_refer_to_each_other_are_on_record_by_their_names(chain: Chain):
     mid = chain.mid
     run(mid, "INSERT INTO concept (uuid) VALUES (?)", U[8])

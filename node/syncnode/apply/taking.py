@@ -10,6 +10,7 @@ from typing import Any
 
 from syncnode.capture.seal import Sealer
 from syncnode.dialects.base import Unfit
+from syncnode.files.settings import is_manifest
 from syncnode.store.carried import carried
 from syncnode.store.hidden import DEAD, PARKED, HiddenRow, HiddenRows
 from syncnode.store.references import Referrers
@@ -42,6 +43,11 @@ class Taking:
             NotTaken: It cannot be taken; nothing was changed.
         """
         table = self._table(conflict.table)
+        if is_manifest(conflict.table):
+            raise NotTaken(
+                "this is about a file: what gave way stands in the directory beside what won, "
+                "under a name with ~ in it; put the one you want in place"
+            )
         if table is None or table.plan.key_kind == "none":
             raise NotTaken(
                 f"{conflict.table} is not replicated here"

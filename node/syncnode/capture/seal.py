@@ -139,6 +139,8 @@ class Sealer:
         self._edits: dict[tuple[tuple[str, ...], int], bytes] = {}
         self.removed = False
         self._undone: dict[int, set[Key]] = {}  # their first image is what counts, of all steps
+        # Clocks without rows that name these in images of later steps, too, until all are sealed.
+        self.vacant: list[tuple[Table, Key]] = []
         self._images: dict[tuple[int, int], tuple[Any, ...]] = {}
 
     def seal(self, *, single_read: bool = False) -> bool:
@@ -164,6 +166,9 @@ class Sealer:
             last = lines[-1][0]
             if single_read:
                 break
+        for table, pk in self.vacant:
+            table.delete_clocks(self._tx, [pk])
+        self.vacant.clear()
         if any_line:
             self._record_against_asides()
             self._sidecar.close_changeset(self._wall_ms)

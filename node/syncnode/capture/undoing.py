@@ -98,7 +98,7 @@ class Undoing:
             pk, clock, before = self._gone.pop(key)
             known = self._known(key)
             state = known.row if known is not None else self._row(clock, self._image(before))
-            self.table.delete_clocks(self.sealer._tx, [pk])
+            self.sealer.vacant.append((self.table, pk))
             self._place(stored, key, state, (clock.stamp, None))
             return key, (clock, before)
         (key,) = self.sealer._named(self.table, [(stored, touched.drawn)])
@@ -133,7 +133,7 @@ class Undoing:
             self.left[pk] = touched
             return
         state = known.row if known is not None else self._row(clock, image)
-        self.table.delete_clocks(self.sealer._tx, [pk])
+        self.sealer.vacant.append((self.table, pk))
         local = self.table.local_of(pk)
         if state.alive:
             self.conflicts.append(

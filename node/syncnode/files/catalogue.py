@@ -85,8 +85,10 @@ class Catalogue:
         self._todo |= {entry.key for entry in entries}
         self._settle()
 
-    def try_again(self) -> None:
-        """What could not stand here may have become possible."""
+    def tidy(self, now_s: float) -> None:
+        """Delete what nobody wants any more; what could not stand here may have become possible."""
+        self.folder.empty_trash(now_s)
+        self.folder.drop_parts(self._wanting.keys())
         self._todo |= self._parked
 
     def came(self, digest: bytes) -> None:
@@ -251,7 +253,8 @@ class Catalogue:
                 self._look_again([name])
             else:
                 modified_ms = max(stat.mtime_ns // 1_000_000, 0)
-                changes.append(Change(name, Content(digest, stat.size), modified_ms))
+                base = before.digest if before is not None and before.digest else None
+                changes.append(Change(name, Content(digest, stat.size), modified_ms, base))
                 noted.append(Known(name, stat, digest))
         return changes, noted
 

@@ -8,9 +8,10 @@ at only then, so what the application wrote in between is kept, too.
 import errno
 import hashlib
 import os
+import re
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -23,6 +24,7 @@ READ_BYTES = 1 << 20
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
 _FILE = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _NEW = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+_PART = re.compile("[0-9a-f]{64}")
 PARTS, TRASH = f"{OWN}/parts", f"{OWN}/trash"
 DAY_S = 86_400
 
@@ -144,6 +146,12 @@ class Folder:
     def drop_part(self, digest: bytes) -> None:
         with suppress(FileNotFoundError), self._parent(f"{PARTS}/{digest.hex()}") as (at, base):
             os.unlink(base, dir_fd=at)
+
+    def drop_parts(self, wanted: Container[bytes]) -> None:
+        """Drop the parts of contents that are not wanted any more."""
+        for name in os.listdir(self._root / PARTS):
+            if _PART.fullmatch(name) and bytes.fromhex(name) not in wanted:
+                self.drop_part(bytes.fromhex(name))
 
     # Putting and taking away
 

@@ -6,7 +6,7 @@ on and put on record as those of any table that is not here (`store/keeping.py`)
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from syncnode.files.names import name_fault
@@ -14,8 +14,10 @@ from syncnode.store.keeping import begin, rewrite_kept
 from syncnode.store.sidecar import Sidecar
 from syncproto.clock import stamped_after
 from syncproto.codec import decode_row
+from syncproto.delta import RecordedConflict
 from syncproto.identity import RowKey, SiteId
 from syncproto.keys import composite_key
+from syncproto.merge import Conflict
 from syncproto.row import EMPTY, Row, Stamp, Value, deletion, written
 
 if TYPE_CHECKING:
@@ -58,11 +60,16 @@ class Entry(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A file that was written here, or deleted."""
+    """A file that was written here, or deleted.
+
+    Attributes:
+        base: Digest of what it held before; None for a file that was not known.
+    """
 
     name: str
     content: Content | None
     modified_ms: int = 0
+    base: bytes | None = None
 
 
 def key_of(table: str, name: str) -> RowKey:
@@ -148,9 +155,27 @@ def write_changes(replica: "DatabaseReplica", table: str, changes: Sequence[Chan
             key: _changed(before.get(key, EMPTY), change, rewriting)
             for key, change in by_key.items()
         }
+        unseen = [_unseen(table, key, before, after[key], by_key[key]) for key in by_key]
+        book.put_conflicts(one for one in unseen if one is not None)
         rewrite_kept(book, rewriting.hidden, table, before, after, wall_ms=rewriting.wall_ms)
 
     replica.write_again(work, repair=False)
+
+
+def _unseen(
+    table: str, key: RowKey, before: Mapping[RowKey, Row], after: Row, change: Change
+) -> RecordedConflict | None:
+    """Who wrote the file had something else before him than the manifest says: that arrived, and
+    had not come to stand here yet. The database has seen it, and the person has not."""
+    old = before.get(key, EMPTY).cells.get(CONTENT)
+    stood = read_content(old.value) if old is not None else None
+    if change.base is None or change.content is None or old is None or stood is None:
+        return None
+    if not before[key].alive or stood.digest in (change.base, change.content.digest):
+        return None
+    new = after.cells[CONTENT]
+    conflict = Conflict(table, key, CONTENT, new.stamp, old.stamp, new.value, old.value)
+    return RecordedConflict(conflict, new.stamp)
 
 
 def _changed(row: Row, change: Change, rewriting: "Rewriting") -> Row:

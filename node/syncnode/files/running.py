@@ -36,6 +36,7 @@ LOOK_S = 2.0  # between two looks at a directory
 LOOK_TIMES = 20  # or so many times what a look takes: 5 % of one core for a large directory
 TICK_S = 1.0  # between two looks whether there is something to ask or to offer
 LATER_S = 2.0  # while rows are exchanged
+OFFER_S = 900.0  # in which a peer is asked once whether it wants something, if nothing changes
 NO_FILES_S = 900.0  # before a peer that has no directories is asked again
 FAILED_S, FAILED_LAST_S = 2.0, 300.0
 TRASH_S = 3_600.0
@@ -66,7 +67,7 @@ class Files:
         self._rooms: dict[SiteId, int] = {}
         self._not_before: dict[SiteId, float] = {}
         self._failures: dict[SiteId, int] = {}
-        self._offered: dict[SiteId, int] = {}
+        self._offered: dict[SiteId, tuple[int, bytes, int]] = {}
 
     async def run(self) -> None:
         """Keep the directories in step; never returns."""
@@ -161,10 +162,9 @@ class Files:
 
         def work() -> None:
             try:
-                catalogue.folder.empty_trash(now_s)
+                catalogue.tidy(now_s)
             except OSError as error:
-                logger.warning("the trash could not be emptied: %s", error.strerror)
-            catalogue.try_again()
+                logger.warning("old files could not be deleted: %s", error.strerror)
 
         await self._parts.in_database(work)
 
@@ -199,7 +199,12 @@ class Files:
     def _is_due(self, site: SiteId) -> bool:
         if trio.current_time() < self._not_before.get(site, 0.0) or self._must_wait(site):
             return False
-        return self._offered.get(site) != self._changes or self._supply.can_ask(site)
+        return self._offered.get(site) != self._offer(site) or self._supply.can_ask(site)
+
+    def _offer(self, site: SiteId) -> tuple[int, bytes, int]:
+        """What a peer may want us to call for: changes here, another start there, time."""
+        span = int(trio.current_time() / OFFER_S)
+        return self._changes, self._parts.client.session(site), span
 
     def _must_wait(self, site: SiteId) -> bool:
         """For its window of the day, or for its budget."""
@@ -209,10 +214,10 @@ class Files:
         return closed or parts.exchanger.meter.wait_ms(site) > 0
 
     async def _call(self, site: SiteId) -> None:
-        changes, pause_s = self._changes, LATER_S
+        offer, pause_s = self._offer(site), LATER_S
         try:
             if await self._exchange(site):
-                self._offered[site], pause_s = changes, 0.0
+                self._offered[site], pause_s = offer, 0.0
             self._failures[site] = 0
         except RefusedError as error:
             pause_s = NO_FILES_S if error.status == 404 else FAILED_LAST_S
@@ -282,6 +287,9 @@ class Files:
         turn = decode_file_turn(body)
 
         def work() -> FileTurn:
+            if self._leads:  # of what has just arrived the caller may have the content
+                for one in self._catalogues:
+                    one.follow()
             self._supply.take(site, turn)
             room = ROOM_BYTES_MAX if self._leads else 0
             said = self._supply.turn(site, turn.asks, min(turn.room, ROOM_BYTES_MAX), room)

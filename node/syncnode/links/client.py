@@ -321,6 +321,11 @@ class PeerClient:
             answer = await self._exchange(peer, url, [], body, timeout_s, bytearray())
         return _accepted(answer, address)
 
+    def session(self, site: SiteId) -> bytes:
+        """What names the process that answered for a peer last."""
+        peer = self._peers_by_site.get(site)
+        return peer.session if peer is not None else NO_SESSION
+
     def _peer(self, site: SiteId) -> _Peer:
         peer = self._peers_by_site.get(site)
         if peer is None:
