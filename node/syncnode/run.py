@@ -25,6 +25,7 @@ from syncnode.links.connection import DEFAULT_LIMITS
 from syncnode.links.exchange import Exchanger, News
 from syncnode.links.gateway import Gateway
 from syncnode.links.gossip import Gossip
+from syncnode.links.greeting import TIMEOUT_S, Greeting
 from syncnode.links.link_settings import LinkSettings
 from syncnode.links.members import Members, Membership, read_membership
 from syncnode.links.metering import Meter
@@ -267,6 +268,7 @@ class Node:
         self._comparing = trio.CapacityLimiter(1)
         self._files = await self._open_files()
         machine = ports.machine
+        self._greeting = self._new_greeting()
         self._gossip = Gossip(
             parts.exchanger,
             news=parts.news,
@@ -275,6 +277,7 @@ class Node:
             chance=machine.chance,
             time_of_day_ms=lambda: machine.time_of_day_ms(machine.wall_ms()),
             first=parts.links.is_first,
+            greet=self._greeting.greet,
         )
         self._herald = Herald(self._notice, ports.machine.wall_ms)
         self._herald.look(parts.replica.renewals)
@@ -376,6 +379,7 @@ class Node:
             join=self._join,
             meet=self._meet if settings.lan.discover else None,
             files=self._files.answer if self._files is not None else None,
+            members=self._greeting.answer,
             body_bytes_max=settings.limits.body_bytes_max,
             monotonic=trio.current_time,
         )
@@ -428,6 +432,30 @@ class Node:
             await self._follow_members()
             chain = await parts.in_database(lambda: issued(parts.replica.database, request))
         return encode_answer(join_answer(self.settings, parts.key, role, finding, chain))
+
+    def _new_greeting(self) -> Greeting:
+        from syncnode.operations.vouching import meet, vouched, words_to
+
+        parts = self._parts
+        database, name = parts.replica.database, self.settings.name
+
+        def said(to: SiteId) -> bytes | None:
+            if not vouched(database, parts.key):
+                return None
+            return words_to(database, parts.key, name, to)
+
+        async def post(site: SiteId, body: bytes) -> bytes:
+            return await parts.client.post(
+                parts.members.address(site), "/members", body, timeout_s=TIMEOUT_S
+            )
+
+        return Greeting(
+            parts.members,
+            words=lambda site: parts.in_database(lambda: said(site)),
+            take=lambda body: parts.in_database(lambda: meet(database, parts.key, name, body)),
+            post=post,
+            changed=self._follow_members,
+        )
 
     async def _meet(self, body: bytes) -> bytes:
         nearby = self._nearby
@@ -517,6 +545,7 @@ class Node:
 
     async def _follow_members(self) -> None:
         parts = self._parts
+        known = parts.members.revocations
         before = await parts.read_members()
         for site, peer in parts.members.by_site.items():
             if site not in before:
@@ -525,6 +554,8 @@ class Node:
             self._nearby.members_read()
         if self._leads:
             self._follow(None)
+            if parts.members.revocations != known:
+                self._gossip.begin_anew()  # they are told to whom we call
 
     async def _flush_often(self) -> None:
         while True:

@@ -15,6 +15,7 @@ from syncnode.files.manifest import Change, Content, write_changes
 from syncnode.files.names import OWN, beside, name_fault
 from syncnode.operations.reporting import conflicts, status
 from syncproto.directions import Directions
+from syncproto.file_turns import FileTurn, Piece
 from syncproto.keys import composite_key
 
 TABLE = "files:obs"
@@ -212,10 +213,20 @@ def test_pieces_that_nobody_asked_for_are_left(desk):
     a.look()
     settle(a.site, b.site)
     b.catalogue.follow()
-    from syncproto.file_turns import FileTurn, Piece
-
     b.supply.take(a.site.id, FileTurn(pieces=(Piece(_digest(b"the truth"), 0, b"the t"),)))
     assert b.folder.part_size(_digest(b"the truth")) == 0
+
+
+def test_who_was_killed_over_a_question_is_asked_again_at_once(desk):
+    a, b = desk("a"), desk("b")
+    a.write("one.jpg", b"one")
+    a.look()
+    settle(a.site, b.site)
+    b.catalogue.follow()
+    nothing = FileTurn()
+    for _ in range(2):  # the second time it has started anew and knows of no question
+        b.supply.take(a.site.id, nothing)
+        assert len(b.supply.turn(a.site.id, (), 0, 100).asks) == 1
 
 
 HOSTILE = (

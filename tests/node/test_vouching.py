@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from processes import ProcessSite, eventually
 from sites import make_site
 from wire import new_key
 
@@ -402,3 +403,25 @@ def test_revocations_are_bounded(family):
         take_revocations(tx, words, own=top.chain())
     assert top.site.look("SELECT count(*) FROM syncnode_revoked") == [(REVOCATIONS_MAX,)]
     assert len(top.words_to(middle)) < MEETING_BYTES_MAX
+
+
+def test_a_revocation_goes_over_ordinary_links(tmp_path):
+    """Up at once, since who calls tells it; down when the next one calls."""
+    top, mid = (ProcessSite(tmp_path, name).init() for name in ("top", "mid"))
+    low, side = (ProcessSite(tmp_path, name, listens=False).init() for name in ("low", "side"))
+
+    def revoked(site):
+        return site.connection.execute("SELECT count(*) FROM syncnode_revoked").fetchone()[0]
+
+    with top.serving():
+        top.admit(mid)
+        top.admit(side)
+        with mid.serving():
+            mid.admit(low)
+            low.run("sync")
+            mid.run("revoke", "low")
+            eventually(lambda: revoked(top) == 1)
+            assert low.command("sync").returncode == 1
+        assert revoked(side) == 0
+        with side.serving():
+            eventually(lambda: revoked(side) == 1)

@@ -285,6 +285,9 @@ class Files:
             PeerError: The turn is malformed; nothing was changed.
         """
         turn = decode_file_turn(body)
+        if not self._parts.links.is_first(site):  # of two that can call, one does
+            later_s = trio.current_time() + LATER_S
+            self._not_before[site] = max(later_s, self._not_before.get(site, 0.0))
 
         def work() -> FileTurn:
             if self._leads:  # of what has just arrived the caller may have the content

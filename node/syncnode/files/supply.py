@@ -149,6 +149,7 @@ class Supply:
         for piece in turn.pieces:
             if self._is_awaited(peer, piece.digest):
                 self._take_piece(peer, piece)
+        self.end(peer)  # whatever else it was asked for: it was killed since, or has rows first
 
     def end(self, peer: SiteId) -> None:
         """What the peer was asked for does not come any more."""

@@ -5,6 +5,7 @@ Five requests exist, all with bytes in and bytes out; what the bytes mean is not
 - `POST /exchange`, signed by a known site (`identity/credentials.py`), and `POST /rest`, after a
   connection broke, for what is left of one (`unfinished.py`);
 - `POST /files`, signed in the same way, for the content of files, where some are declared;
+- `POST /members`, too, by which members tell each other who was revoked;
 - `POST /join`, from a site that nobody knows yet; what it may do is proven inside its body, so
   here it is only small, and who cannot prove it may try only rarely;
 - `POST /meet`, in the same way, from a site that found this one on a LAN, where discovery is on.
@@ -91,6 +92,7 @@ class Gateway:
         join: Answers a body from anyone.
         meet: The same for who found us on a LAN; None if nobody should.
         files: Answers a proven site about files; None where none are declared.
+        members: Answers a proven site about members that were revoked.
         body_bytes_max: The longest body of an exchange.
         monotonic: A clock that only moves forward, in seconds; for the rate of joins.
     """
@@ -106,6 +108,7 @@ class Gateway:
         body_bytes_max: int,
         meet: Callable[[bytes], Awaitable[bytes]] | None = None,
         files: Callable[[SiteId, bytes], Awaitable[bytes]] | None = None,
+        members: Callable[[SiteId, bytes], Awaitable[bytes]] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._site = site
@@ -114,6 +117,8 @@ class Gateway:
         self._proven = {"/exchange": exchange}
         if files is not None:
             self._proven["/files"] = files
+        if members is not None:
+            self._proven["/members"] = members
         self._unproven = {"/join": join}
         if meet is not None:
             self._unproven["/meet"] = meet

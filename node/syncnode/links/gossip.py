@@ -9,7 +9,7 @@ instead, and one with windows of the day only within them.
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from math import inf
 
 import trio
@@ -29,6 +29,10 @@ QUIET_S = 30.0  # beside the longest wait: a peer that has not called for so lon
 EMPTY_WAITS_MAX = 3  # waiting requests that return at once, with nothing, before we slow down
 
 
+async def nothing_to_say(_: SiteId) -> None:
+    """Peers are told nothing but rows."""
+
+
 class Gossip:
     """Keeps in touch with every peer that can be called.
 
@@ -41,6 +45,7 @@ class Gossip:
         time_of_day_ms: Since midnight, by the clock of this machine.
         first: Of two sites that can each call the other, whether we are the one that does. The
             other calls only while it is not called: two calls would carry each change twice.
+        greet: What is said to a peer besides, once all rows have crossed.
     """
 
     def __init__(
@@ -53,6 +58,7 @@ class Gossip:
         chance: Callable[[], float],
         time_of_day_ms: Callable[[], int],
         first: Callable[[SiteId], bool] = lambda _: True,
+        greet: Callable[[SiteId], Awaitable[None]] = nothing_to_say,
     ) -> None:
         self._exchanger = exchanger
         self._news = news
@@ -61,6 +67,7 @@ class Gossip:
         self._chance = chance
         self._time_of_day_ms = time_of_day_ms
         self._first = first
+        self._greet = greet
         self._called_s: dict[SiteId, float] = {}  # when each peer last called us
         self._scopes: dict[SiteId, trio.CancelScope] = {}
         self._calls: dict[SiteId, trio.CancelScope] = {}
@@ -151,6 +158,7 @@ class Gossip:
         outcome = await self._exchanger.call(peer)
         if not outcome.complete:
             raise _IncompleteError(outcome.reason)
+        await self._greet(peer)
 
     async def _stay_in_touch(self, peer: SiteId, link: LinkKeys) -> None:
         """Return when it is time for the next call, if the link does not stay; raise what breaks
@@ -169,6 +177,7 @@ class Gossip:
             outcome = await self._exchanger.call(peer, wait_ms=self._wait_ms)
             if not outcome.complete:
                 raise _IncompleteError(outcome.reason)
+            await self._greet(peer)
             waited = trio.current_time() - began_s >= 1.0
             empty = 0 if waited or outcome.moved else empty + 1
             if empty >= EMPTY_WAITS_MAX:

@@ -98,6 +98,12 @@ def take_certificate(tx: Transaction, key: SiteKey, answer: JoinAnswer) -> None:
 # --- Meeting -------------------------------------------------------------------------------
 
 
+def vouched(database: Database, key: SiteKey) -> bool:
+    """Somebody of the network vouches for this site."""
+    with database.read() as tx:
+        return own_chain(tx, key) is not None
+
+
 def words_to(database: Database, key: SiteKey, name: str, to: SiteId) -> bytes:
     """What we say to a site that we meet."""
     with database.read() as tx:
