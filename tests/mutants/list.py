@@ -64,6 +64,10 @@ def received(test: str) -> str:
     return f"tests/node/test_receive_only.py::test_{test}"
 
 
+def files(test: str) -> str:
+    return f"tests/node/test_files.py::test_{test}"
+
+
 def kept(test: str) -> str:
     return f"tests/node/test_keeping.py::test_{test}"
 
@@ -1017,5 +1021,58 @@ MUTANTS = (
         "received only: the value that lost is taken", "node/syncnode/apply/taking.py",
         "if table.plan.received_only:", "if False:",
         received("the_record_says_why_and_the_value_cannot_be_taken_here"),
+    ),
+    Mutant(
+        "files: content goes before rows", "node/syncnode/files/supply.py",
+        "        if link.told is None or link.behind:\n            return None\n", "",
+        files("files_wait_until_all_rows_are_exchanged"),
+    ),
+    Mutant(
+        "files: what came is not compared with its hash", "node/syncnode/files/folder.py",
+        "return self.digest(f\"{PARTS}/{content.digest.hex()}\", stat_of(found)) == content.digest",
+        "return True",
+        files("wrong_content_is_refused_and_named_and_taken_from_another_site"),
+    ),
+    Mutant(
+        "files: names lead out of the directory", "node/syncnode/files/names.py",
+        'if any(part in ("", ".", "..") for part in parts):', "if False:",
+        files("names_that_lead_elsewhere_are_followed_by_nobody"),
+    ),
+    Mutant(
+        "files: what came is taken for a change of ours", "node/syncnode/files/catalogue.py",
+        "digest in (before.digest, before.coming)", "digest == before.digest",
+        files("a_process_that_is_killed_while_it_puts_a_file_repeats_nobodys_past"),
+    ),
+    Mutant(
+        "files: the loser of a conflict goes to the trash", "node/syncnode/files/catalogue.py",
+        "keep = known is not None and (entry.key, known.digest) in self._losers", "keep = False",
+        files("two_sites_that_write_one_name_both_keep_what_they_wrote"),
+    ),
+    Mutant(
+        "files: an edit before an arrival gives way", "node/syncnode/files/catalogue.py",
+        "        return self.folder.is_as_known(known)\n\n    def _take_away",
+        "        return True\n\n    def _take_away",
+        files("what_was_written_between_look_and_arrival_stays"),
+    ),
+    Mutant(
+        "files: a fetch begins anew", "node/syncnode/files/supply.py",
+        "if offset >= content.size or self._must_begin_anew(content.digest):", "if offset:",
+        files("a_fetch_that_is_cut_anywhere_goes_on_from_there"),
+    ),
+    Mutant(
+        "files: a rule keeps back the manifest alone", "node/syncnode/files/supply.py",
+        "if one.table not in unsent]", "]",
+        files("content_is_not_given_where_a_rule_keeps_the_manifest_back"),
+    ),
+    Mutant(
+        "files: links are followed", "node/syncnode/files/folder.py",
+        '_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)',
+        "_FOLDER = os.O_RDONLY",
+        files("a_link_in_the_way_is_not_followed"),
+    ),
+    Mutant(
+        "files: times are a conflict", KEEPING,
+        'if not manifest or one.column in ("", "content")', "if True",
+        files("equal_files_of_two_sites_are_no_conflict"),
     ),
 )  # fmt: skip

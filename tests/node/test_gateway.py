@@ -167,6 +167,20 @@ async def test_a_body_over_the_limit_is_refused_announced_or_not():
     assert not door.body_was_read
 
 
+async def test_the_door_for_files_is_there_where_some_are_declared():
+    door = Door()
+    assert (await door.ask("/files", b"a turn", signed(1, b"a turn", path="/files")))[0] == 404
+
+    async def files(site, body):
+        return b"of " + body
+
+    door.gateway._proven["/files"] = files
+    status, _, body = await door.ask("/files", b"a turn", signed(1, b"a turn", path="/files"))
+    assert (status, body, door.exchanged) == (200, b"of a turn", [])
+    other = signed(2, b"a turn", key=CLINIC, path="/exchange")
+    assert (await door.ask("/files", b"a turn", other))[0] == 401
+
+
 async def test_everything_else_does_not_exist():
     door = Door()
     for path in ("/", "/exchange/", "/Exchange", "/status", "*"):

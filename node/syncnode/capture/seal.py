@@ -138,6 +138,7 @@ class Sealer:
         self.sealed_keys: dict[int, list[RowKey]] = {}
         self._edits: dict[tuple[tuple[str, ...], int], bytes] = {}
         self.removed = False
+        self._carried: dict[int, dict[Key, Touched]] = {}  # rows that a later step says are gone
         self._undone: dict[int, set[Key]] = {}  # their first image is what counts, of all steps
         # Clocks without rows that name these in images of later steps, too, until all are sealed.
         self.vacant: list[tuple[Table, Key]] = []
@@ -158,7 +159,7 @@ class Sealer:
             lines = self._lines(last)
             if not lines:
                 break
-            if single_read and len(lines) == LINES_PER_STEP:
+            if single_read and len(lines) >= LINES_PER_STEP:
                 raise StoreError("the journal is long and is sealed first", transient=True)
             any_line = True
             self._sidecar.open_changeset(self._nonce)
@@ -287,6 +288,14 @@ class Sealer:
         return self._sidecar.changeset
 
     def _lines(self, last: int) -> list[tuple[Any, ...]]:
+        """The lines of the next step; a row that moved to another number is not cut in two."""
+        lines = self._some_lines(last, LINES_PER_STEP)
+        if len(lines) == LINES_PER_STEP and lines[-1][2] == "D":
+            after = self._some_lines(lines[-1][0], 1)
+            lines += [line for line in after if line[2] == "I" and line[5] == lines[-1][0]]
+        return lines
+
+    def _some_lines(self, last: int, limit: int) -> list[tuple[Any, ...]]:
         masks = ", ".join(f"mask{index}" for index in range(self._masks))
         if self._tx.dialect.name == "sqlite":
             keys = ", ".join(f"k{index + 1}" for index in range(self._widest))
@@ -296,7 +305,7 @@ class Sealer:
             keys += ", usr"
         return self._tx.rows(
             f"SELECT id, tbl, op, ms, rk, {masks}, {keys} FROM syncnode_journal "
-            f"WHERE id>{self._tx.mark} ORDER BY id LIMIT {LINES_PER_STEP}",
+            f"WHERE id>{self._tx.mark} ORDER BY id LIMIT {limit}",
             (last,),
         )
 
@@ -308,7 +317,7 @@ class Sealer:
         return parse_key(table.plan, fields[1], self._tx.dialect.name)
 
     def _step(self, lines: list[tuple[Any, ...]], *, single_read: bool = False) -> None:
-        step = _Step()
+        step, self._carried = _Step(touched=self._carried), {}
         if self._tx.dialect.name in USERS_IN_JOURNAL:
             self._sidecar.users.update(line[-1] for line in lines if line[-1] is not None)
         # Reading the journal again shows the same lines only within one snapshot (rule A5).
@@ -631,8 +640,10 @@ class Sealer:
         self._redecide(table, rows, step)
         fresh: list[tuple[StoredRow, Touched]] = []
         lines: list[tuple[Any, ...]] = []
+        absent = {key: touched for key, touched in rows.items() if touched.image is None}
         for stored in table.by_pk(self._tx, list(rows), self._origins):
             touched = rows[stored.pk]
+            absent.pop(stored.pk, None)
             if stored.clock is None:
                 fresh.append((stored, touched))
                 continue
@@ -664,6 +675,8 @@ class Sealer:
             else:
                 unknown.append((stored, touched, key))
         self._insert(table, unknown, step)
+        if absent:  # a line of a later step says where they went
+            self._carried.setdefault(table.number, {}).update(absent)
 
     def _insert(
         self, table: Table, rows: Sequence[tuple[StoredRow, Touched, RowKey]], step: _Step

@@ -219,11 +219,11 @@ class Files:
             if await self._exchange(site):
                 self._offered[site], pause_s = offer, 0.0
             self._failures[site] = 0
-        except RefusedError as error:
-            pause_s = NO_FILES_S if error.status == 404 else FAILED_LAST_S
         except (TransportError, PeerError) as error:
             failures = self._failures[site] = self._failures.get(site, 0) + 1
             pause_s = min(FAILED_S * 2**failures, FAILED_LAST_S)
+            if isinstance(error, RefusedError) and error.status == 404:
+                pause_s = NO_FILES_S
             self._rooms[site] = max(self._room(site) // 2, ROOM_LEAST)
             logger.info("files could not be exchanged with a peer now: %s", error)
         except StoreError as error:
@@ -267,7 +267,11 @@ class Files:
         return decode_file_turn(encoded)
 
     def _room(self, site: SiteId) -> int:
-        return self._rooms.get(site, ROOM_FIRST)
+        return min(self._rooms.get(site, ROOM_FIRST), self._room_max)
+
+    @property
+    def _room_max(self) -> int:
+        return min(ROOM_BYTES_MAX, self._parts.settings.limits.body_bytes_max // 2)
 
     def _adapt(self, site: SiteId, moved: int, took_s: float) -> None:
         room = self._room(site)
@@ -294,7 +298,7 @@ class Files:
                 for one in self._catalogues:
                     one.follow()
             self._supply.take(site, turn)
-            room = ROOM_BYTES_MAX if self._leads else 0
+            room = self._room_max if self._leads else 0
             said = self._supply.turn(site, turn.asks, min(turn.room, ROOM_BYTES_MAX), room)
             return said if said is not None else FileTurn(later=True)
 
