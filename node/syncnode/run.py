@@ -611,7 +611,7 @@ class Node:
 
     async def _look_for_triggers(self) -> None:
         """Say it once when triggers are gone, or switched off: what is written goes unseen."""
-        from syncnode.capture.uncaptured import missing_triggers
+        from syncnode.capture.local_check import missing_triggers
 
         parts = self._parts
         try:

@@ -68,6 +68,7 @@ class Relay:
         self._up, self._down = _Lane(self, "up_bytes", up), _Lane(self, "down_bytes", down)
         self._cut_every_s = cut_every_s
         self._cut_after: int | None = None
+        self._cutting = False
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._shape(self._listener)
         self.port = int(self._listener.getsockname()[1])
@@ -195,6 +196,8 @@ class Relay:
         with contextlib.suppress(OSError):
             while piece := source.recv(lane.piece_bytes):
                 piece = self._before_the_cut(piece)
+                if not piece:
+                    continue
                 due_s = lane.carry(piece)
                 if pair.ended:
                     break
@@ -204,10 +207,9 @@ class Relay:
                     target.sendall(piece)
                 else:
                     late.put((due_s, piece))
-                if self._cut_after is not None and self.bytes >= self._cut_after:
+                if self._is_time_to_cut():
                     time.sleep(0 if due_s is None else max(0.0, due_s - time.monotonic()) + 0.01)
-                    self._cut_after = None
-                    self.cut()
+                    self._cut_now()
         late.put((time.monotonic() + lane.line.delay_s, b""))
         late.join()
         if not pair.half_open:
@@ -220,10 +222,24 @@ class Relay:
         with self._lock:
             self._open.discard(pair)
 
+    def _is_time_to_cut(self) -> bool:
+        """To one lane alone."""
+        with self._lock:
+            due = not self._cutting and self._cut_after is not None
+            due = due and self.bytes >= (self._cut_after or 0)
+            self._cutting = self._cutting or due
+            return due
+
+    def _cut_now(self) -> None:
+        with self._lock:
+            for pair in self._open:
+                pair.ended = True  # nothing more passes, also before its ends are shut
+            self._cut_after, self._cutting = None, False
+        self.cut()
+
     def _before_the_cut(self, piece: bytes) -> bytes:
-        if self._cut_after is None:
-            return piece
-        return piece[: max(0, self._cut_after - self.bytes)]
+        until = self._cut_after
+        return piece if until is None else piece[: max(0, until - self.bytes)]
 
 
 class _Lane:

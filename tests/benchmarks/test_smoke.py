@@ -53,9 +53,7 @@ def test_an_unknown_workload_is_refused():
     assert "there is no W9" in done.stderr
 
 
-def test_each_workload_of_links_gives_its_lines():
-    table = table_of("--only", "L1,L3,L5,L6")  # L2 and L4 take minutes, whatever the size
-    assert {name for name, _ in table} == {"L1", "L3", "L5", "L6"}
-    # These are no times, so they hold on any machine.
+def test_a_call_that_finds_nothing_new_takes_few_bytes():
+    table = table_of("--only", "L1")  # no times, so they hold on any machine
     assert float(table["L1", "nothing new, bodies"].split()[0]) < 100
     assert float(table["L1", "nothing new, all"].split()[0]) < 400

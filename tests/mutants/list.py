@@ -674,18 +674,18 @@ MUTANTS = (
         "test_what_was_not_exchanged_yet_is_on_the_way_and_not_different",
     ),
     Mutant(
-        "verify: rows written while one looks are a fault", "node/syncnode/capture/uncaptured.py",
+        "verify: rows written while one looks are a fault", "node/syncnode/capture/local_check.py",
         "            found[name].confirm(one)\n", "            pass\n",
         "tests/node/test_verifying.py::test_rows_written_while_one_looks_are_no_fault",
     ),
     Mutant(
-        "verify: the second row of one uuid is a fault", "node/syncnode/capture/uncaptured.py",
+        "verify: the second row of one uuid is a fault", "node/syncnode/capture/local_check.py",
         "if key not in doubles and", "if",
         "tests/node/test_verifying.py::test_two_rows_of_one_uuid_are_no_fault",
     ),
     Mutant(
         "verify: a row that vanished leaves no dots to delete",
-        "node/syncnode/capture/uncaptured.py",
+        "node/syncnode/capture/local_check.py",
         "{name: Cell(stamp, None) for name, stamp in stamps.items() if stamp is not None}", "{}",
         "tests/node/test_verifying.py::test_what_no_trigger_saw_is_found_and_made_a_change_of",
     ),

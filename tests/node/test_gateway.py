@@ -103,7 +103,7 @@ async def refused(door, status, **ask):
 
 async def test_a_proven_request_reaches_the_handler():
     door = Door()
-    status, headers, body = await door.ask("/exchange", b"changes", signed(1))
+    status, _, body = await door.ask("/exchange", b"changes", signed(1))
     assert (status, body) == (200, b"answer to changes")
     assert door.exchanged == [(CLINIC.site, b"changes")]
 
@@ -218,7 +218,7 @@ async def test_an_error_becomes_a_status_and_a_sentence(error, status, text, cap
 
 async def test_a_join_is_small_and_needs_no_signature():
     door = Door()
-    status, headers, body = await door.ask("/join", b"token")
+    status, _, body = await door.ask("/join", b"token")
     assert (status, body) == (200, b"welcome")
     assert (await door.ask("/join", bytes(JOIN_BODY_BYTES_MAX + 1)))[0] == 413
     assert door.joined == [b"token"]

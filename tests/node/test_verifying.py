@@ -9,7 +9,7 @@ from processes import ProcessSite
 from sites import make_site, one_network, sync
 
 from syncnode.apply.repairing import read_repairs
-from syncnode.capture.uncaptured import unseen
+from syncnode.capture.local_check import unseen
 from syncnode.comparing.answers import Answers
 from syncnode.comparing.contents import Contents
 from syncnode.operations.following import follow

@@ -189,8 +189,7 @@ def print_comparison(tables: "Sequence[TableComparison]", *, there: str) -> None
             if columns:
                 noun = "column" if len(columns) == 1 else "columns"
                 result(
-                    f"{one.table}: {noun} {', '.join(columns)} dropped {where}, and not "
-                    "compared"
+                    f"{one.table}: {noun} {', '.join(columns)} dropped {where}, and not compared"
                 )
         if one.rough:
             result(f"{one.table}: too many rows differ to look at each; numbers are rough")

@@ -1,6 +1,6 @@
 """`verify`: are all rows captured here, and does a peer hold the same?
 
-Without a peer the tables are compared with their clocks (`uncaptured.py`), with one the rows of
+Without a peer the tables are compared with their clocks (`local_check.py`), with one the rows of
 both sites by fingerprints. A repair is shown before it is written, and writes ordinary changes.
 """
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from syncnode.apply.repairing import Repair, repair
-from syncnode.capture.uncaptured import Unseen, install_triggers, missing_triggers, take_in, unseen
+from syncnode.capture.local_check import Unseen, install_triggers, missing_triggers, take_in, unseen
 from syncnode.machine import THIS_MACHINE
 from syncnode.operations.comparing import (
     DIFFERENT,
