@@ -2,9 +2,9 @@
 
 Whoever calls shows its certificates and all revocations that it knows of, and hears the same
 (`syncproto.meeting`): when a node has begun, when something new is known here, and some times a
-day, since who is called cannot call back. So the word of a site that was stolen goes through the whole
-network, also where there are neither bundles nor LANs. A site that nobody vouches for says nothing:
-its word would count nowhere.
+day, since who is called cannot call back. So the word of a site that was stolen goes through the
+whole network, also where there are neither bundles nor LANs. A site that nobody vouches for says
+nothing: its word would count nowhere.
 """
 
 import logging
