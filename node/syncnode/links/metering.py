@@ -13,7 +13,7 @@ from syncproto.budget import Allowance, Budget
 from syncproto.identity import SiteId, site_text
 
 SETTING = "budgets"
-BESIDE_BYTES = 450  # headers both ways and TLS records of one request on a connection that stands
+BESIDE_BYTES = 310  # headers both ways and TLS records of one request on a connection that stands
 NEEDED_BYTES = 2_048  # with less room than this a request is not worth its headers
 ALL_LINKS = "all"
 
