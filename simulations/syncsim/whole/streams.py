@@ -43,6 +43,9 @@ class Ends:
     def getpeername(self) -> tuple[str, int]:
         return host_name(self._there), PORT
 
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        """Nothing: no router forgets a connection here, and its end is heard of."""
+
 
 class SimListener(trio.abc.Listener["SimStream"]):
     """Where connections to a machine arrive."""
